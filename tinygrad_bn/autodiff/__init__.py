@@ -1,0 +1,1 @@
+"""Derivatives: the sweep backwards through what was remembered, and the functions built on it."""

@@ -1,0 +1,85 @@
+"""Gradients of Tensors with respect to Tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_bn.autodiff.pullback import pullback
+from tinygrad_bn.errors import ShapeError
+from tinygrad_bn.mode import using
+from tinygrad_bn.tensors import Tensor, as_array
+
+
+def no_grad(function: Any = None) -> Any:
+    """Within it nothing is remembered for gradients: `with no_grad():`, or as a decorator."""
+    off = using(gradients=False)
+    return off if function is None else off(function)
+
+
+def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False) -> None:
+    """See `Tensor.backward`."""
+    if not output.requires_grad:
+        raise RuntimeError("backward expects a Tensor made from one with requires_grad=True; nothing here asks for it")
+    for leaf, g in sweep([output], [gradient], None, create_graph).items():
+        leaf.grad = g if leaf.grad is None else leaf.grad + g
+
+
+def gradients(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    *,
+    grad_outputs: Any = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> Any:
+    """The sum of the derivatives of the outputs with respect to each input; no `.grad` is touched.
+
+    Args:
+        outputs: a Tensor or several.
+        inputs: a Tensor or several, leaves or results; one gives one gradient, several give a tuple.
+        grad_outputs: the weights, one array of the output's shape for each; may be None where that has one element.
+        create_graph: keep the gradients themselves differentiable.
+        allow_unused: give None for an input that no output depends on, instead of raising.
+
+    Raises:
+        RuntimeError: an input does not require a gradient, or no output depends on it.
+        ShapeError: a weight is missing, or has another shape.
+    """
+    if isinstance(outputs, Tensor):
+        outputs, grad_outputs = [outputs], [grad_outputs]
+    several = not isinstance(inputs, Tensor)
+    wanted: Sequence[Tensor] = tuple(inputs) if several else (inputs,)  # type: ignore[assignment]
+    found = sweep(outputs, [None] * len(outputs) if grad_outputs is None else grad_outputs, wanted, create_graph)
+    for position, tensor in enumerate(wanted):
+        if tensor not in found and not allow_unused:
+            why = "the outputs do not depend on it" if tensor.requires_grad else "it does not require a gradient"
+            raise RuntimeError(f"gradients: input {position} has none, because {why}; allow_unused=True gives None")
+    answer = tuple(found.get(tensor) for tensor in wanted)
+    return answer if several else answer[0]
+
+
+def sweep(
+    outputs: Sequence[Tensor], cotangents: Sequence[Any], inputs: Iterable[Tensor] | None, create_graph: bool
+) -> dict[Tensor, Tensor]:
+    """The pullback from Tensors to Tensors."""
+    seeds = [_seed(output, cotangent) for output, cotangent in zip(outputs, cotangents, strict=True)]
+    if create_graph:
+        with using(gradients=True):
+            return pullback(outputs, seeds, inputs, on_tensors=True)
+    found = pullback(outputs, [seed.value for seed in seeds], inputs, on_tensors=False)
+    return {tensor: Tensor(np.asarray(g)) for tensor, g in found.items()}
+
+
+def _seed(output: Tensor, cotangent: Any) -> Tensor:
+    """The cotangent to start from: as given, in the output's dtype, or 1 for a single element."""
+    if cotangent is None:
+        if output.size != 1:
+            raise ShapeError(f"a derivative starts from one element; got shape {output.shape}: give a cotangent too")
+        return Tensor(np.ones(output.shape, output.dtype))
+    given = cotangent if isinstance(cotangent, Tensor) else Tensor(np.array(as_array(cotangent)))
+    if given.shape != output.shape:
+        raise ShapeError(f"a cotangent has the shape of its output, {output.shape}; got {given.shape}")
+    return given if given.dtype == output.dtype else given.astype(output.dtype)

@@ -1,0 +1,91 @@
+"""The heart: one sweep backwards through what the Tensors remember."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+
+from tinygrad_bn import ops
+from tinygrad_bn.errors import StaleGraphError
+from tinygrad_bn.primitives import Array
+from tinygrad_bn.tensors import Source, Tensor
+
+_age = attrgetter("serial")
+
+
+def pullback(
+    outputs: Sequence[Tensor], cotangents: Sequence[Array], inputs: Iterable[Tensor] | None, *, on_tensors: bool
+) -> dict[Tensor, Array]:
+    """The cotangent of each input (None: of each leaf): the sum over all paths to it from the outputs.
+
+    On arrays the sweep is fast; `on_tensors` it is itself remembered, and so can be differentiated or recorded.
+    """
+    ends = None if inputs is None else set(inputs)
+    vertices = _reaching(outputs) if ends is None else _between(outputs, ends)
+    pending: dict[Tensor, Array] = {}
+    found: dict[Tensor, Array] = {}
+    for output, g in zip(outputs, cotangents, strict=True):
+        pending[output] = pending[output] + g if output in pending else g
+    for vertex in sorted(vertices, key=_age, reverse=True):
+        g = pending.pop(vertex, None)
+        source = vertex.source
+        if g is None:
+            continue
+        if source is None or (ends and vertex in ends):
+            found[vertex] = g
+        if source is None:
+            continue
+        primitive, args, settings = source
+        result = vertex if on_tensors else vertex.value
+        arrays = args if on_tensors else [arg.value if isinstance(arg, Tensor) else arg for arg in args]
+        for arg, rule in zip(args, primitive.rules):  # noqa: B905 the rules of a variadic primitive do not end
+            if not isinstance(arg, Tensor):
+                continue
+            if arg.version is not None and arg.version.updated > vertex.serial:
+                _refuse_if_stale(source, arg)
+            if rule is not None and arg in vertices:
+                g_arg = _fitted(rule(g, result, *arrays, **settings), arg)
+                pending[arg] = pending[arg] + g_arg if arg in pending else g_arg
+    return found
+
+
+def _fitted(g: Array, arg: Tensor) -> Array:
+    """A cotangent in the shape and dtype of its argument: summed over the axes along which that was repeated."""
+    value = arg.value
+    if g.shape != value.shape:
+        g = ops.sum_to(g, shape=value.shape)
+    return g if g.dtype == value.dtype else ops.astype(g, dtype=value.dtype)
+
+
+def _reaching(outputs: Iterable[Tensor], oldest: int = 0) -> set[Tensor]:
+    """The Tensors, none older than `oldest`, that the outputs were made from and that require a gradient."""
+    seen: set[Tensor] = set()
+    stack = [output for output in outputs if output.requires_grad]
+    while stack:
+        vertex = stack.pop()
+        if vertex not in seen and vertex.serial >= oldest:
+            seen.add(vertex)
+            if vertex.source is not None:
+                stack += [arg for arg in vertex.source[1] if isinstance(arg, Tensor) and arg.requires_grad]
+    return seen
+
+
+def _between(outputs: Iterable[Tensor], inputs: set[Tensor]) -> set[Tensor]:
+    """The Tensors on the paths from the inputs to the outputs."""
+    above = _reaching(outputs, oldest=min(map(_age, inputs), default=0))
+    between = inputs & above
+    for vertex in sorted(above, key=_age):
+        if vertex.source is not None and any(isinstance(arg, Tensor) and arg in between for arg in vertex.source[1]):
+            between.add(vertex)
+    return between
+
+
+def _refuse_if_stale(source: Source, arg: Tensor) -> None:
+    """Raise if the rules of `source` read values of `arg` that were overwritten since."""
+    primitive = source[0]
+    if not primitive.linear and arg.version is not None:
+        name = getattr(arg, "name", None) or f"a variable of shape {arg.shape}"
+        raise StaleGraphError(
+            f"the derivative of {primitive.__name__} needs the values that {name} had in the forward pass, but "
+            f"{arg.version.writer} has written to it since; run the forward pass again, or let it use a .copy()"
+        )

@@ -1,0 +1,35 @@
+"""The exceptions. Each is a subclass of the built-in one that fits, so callers may catch either."""
+
+from __future__ import annotations
+
+
+class ShapeError(ValueError):
+    """An array has a shape that the function or layer cannot take."""
+
+
+class AxisError(ShapeError, IndexError):
+    """An axis lies outside the array's dimensions, or is named twice."""
+
+
+class DtypeError(TypeError):
+    """An array has a dtype that the function or layer cannot take."""
+
+
+class SettingError(ValueError):
+    """A setting (a rate, a name, a number) lies outside what is allowed."""
+
+
+class NotBuiltError(RuntimeError):
+    """A layer was used for its parameters before it had seen an input shape."""
+
+
+class StaleGraphError(RuntimeError):
+    """A parameter or state was updated between a forward pass and its backward pass."""
+
+
+class CaptureError(RuntimeError):
+    """A step does something that a recording cannot repeat, such as branching on a tensor's value."""
+
+
+class GradientError(AssertionError):
+    """A derivative was found to be wrong."""

@@ -1,0 +1,113 @@
+"""The one ambient state: whether gradients are remembered, who is recording, and the like.
+
+A ContextVar holds it, so threads and asynchronous tasks do not see each other's modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ContextDecorator, contextmanager
+from contextvars import ContextVar, Token
+from typing import Any, Final
+
+
+class Recorder:
+    """Watches a computation: is shown every result in creation order, and every question about a value.
+
+    While a recorder is at work all results remember how they were made, whether or not they need a gradient.
+    """
+
+    def note(self, tensor: Any) -> None:
+        """`tensor` has just been made."""
+
+    def reveal(self, tensor: Any, request: str) -> None:
+        """Python is about to see the value of `tensor`, through `request`. May raise to forbid it."""
+
+    def assigned(self, variable: Any, data: Any) -> None:
+        """`variable` is about to be given the values `data`."""
+
+    def enter(self, module: Any) -> None:
+        """The results to come belong to `module`."""
+
+    def leave(self, module: Any) -> None:
+        """`module` has returned."""
+
+
+class Mode:
+    """What holds around a piece of code. Never changed, only replaced by `using`.
+
+    Attributes:
+        gradients: whether results remember how they were made, where a gradient may be wanted.
+        recorder: who is watching, or None.
+        training: what `training=` said in the innermost module call that said it; None leaves it to each module.
+        journal: how to undo the updates of variables and generators since `frozen_state` began, or None.
+    """
+
+    __slots__ = ("gradients", "journal", "recorder", "training")
+
+    def __init__(
+        self,
+        gradients: bool = True,
+        recorder: Recorder | None = None,
+        training: bool | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        self.gradients = gradients
+        self.recorder = recorder
+        self.training = training
+        self.journal = journal
+
+
+_ambient: Final[ContextVar[Mode]] = ContextVar("tinygrad_bn mode", default=Mode())  # noqa: B039 it never changes
+
+current = _ambient.get
+
+
+class using(ContextDecorator):
+    """Within it the named parts of the mode are changed: a context manager and a decorator."""
+
+    def __init__(self, **changes: Any) -> None:
+        self._changes = changes
+        self._tokens: list[Token[Mode]] = []
+
+    def _recreate_cm(self) -> using:
+        return type(self)(**self._changes)  # a decorated function may recurse, or run in several threads
+
+    def __enter__(self) -> None:
+        mode = current()
+        parts = {name: getattr(mode, name) for name in Mode.__slots__}
+        self._tokens.append(_ambient.set(Mode(**{**parts, **self._changes})))
+
+    def __exit__(self, *_: object) -> None:
+        _ambient.reset(self._tokens.pop())
+
+
+class Journal:
+    """How to undo what happened to variables and generators."""
+
+    def __init__(self) -> None:
+        self._undo: dict[int, tuple[Any, Callable[[], None]]] = {}
+
+    def note(self, thing: Any, undo: Callable[[], None]) -> None:
+        """`thing` is about to change for the first time; `undo` brings it back."""
+        self._undo.setdefault(id(thing), (thing, undo))
+
+    def noted(self, thing: Any) -> bool:
+        """Whether `thing` has been noted already."""
+        return id(thing) in self._undo
+
+    def undo(self) -> None:
+        """Bring everything back."""
+        for _, undo in self._undo.values():
+            undo()
+
+
+@contextmanager
+def frozen_state() -> Iterator[None]:
+    """Within it a model can be run as often as one likes: afterwards variables and generators are as before."""
+    journal = Journal()
+    try:
+        with using(journal=journal):
+            yield
+    finally:
+        journal.undo()

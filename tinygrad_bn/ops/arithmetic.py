@@ -1,0 +1,131 @@
+"""The operators: arithmetic, comparison and choice between values, element by element."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_bn.domains import Case, away_from, boolean, interval, positive, real
+from tinygrad_bn.ops.elementary import log
+from tinygrad_bn.primitives import Array, primitive, ufunc
+
+add = ufunc(np.add, "x + y", lambda g, z, x, y: g, lambda g, z, x, y: g, label="+", linear=True)
+subtract = ufunc(np.subtract, "x - y", lambda g, z, x, y: g, lambda g, z, x, y: -g, label="-", linear=True)
+multiply = ufunc(np.multiply, "x * y", lambda g, z, x, y: g * y, lambda g, z, x, y: g * x, label="*")
+divide = ufunc(
+    np.divide,
+    "x / y",
+    lambda g, z, x, y: g / y,
+    lambda g, z, x, y: -(g * z / y),
+    label="/",
+    domain=(real, positive),
+)
+negative = ufunc(np.negative, "-x", lambda g, y, x: -g, label="-", linear=True)
+power = ufunc(
+    np.power,
+    "x ** y; at x = 0 the derivative to y is 0, and at y = 0 the derivative to x is 0",
+    lambda g, z, x, y: g * (y * power(x, y - (y != 0))),
+    lambda g, z, x, y: g * (z * log(x + (x == 0))),
+    label="**",
+    domain=(positive, real),
+)
+floor_divide = ufunc(
+    np.floor_divide,
+    "The largest integer not above x / y; it has no gradient",
+    None,
+    None,
+    label="//",
+    domain=(interval(1.65, 1.75), interval(0.9, 1.6)),
+)
+remainder = ufunc(
+    np.remainder,
+    "x - y floor(x / y)",
+    lambda g, z, x, y: g,
+    lambda g, z, x, y: -(g * floor_divide(x, y)),
+    label="%",
+    domain=(interval(1.65, 1.75), interval(0.9, 1.6)),
+)
+
+
+def _share(g: Array, larger: Array, or_equal: Array) -> Array:
+    """The cotangent where one value is larger, half of it where two are equal."""
+    half = 0.5 * g
+    return half * larger + half * or_equal
+
+
+maximum = ufunc(
+    np.maximum,
+    "The larger of x and y; on a tie each has half the derivative",
+    lambda g, z, x, y: _share(g, x > y, x >= y),
+    lambda g, z, x, y: _share(g, y > x, y >= x),
+    domain=(interval(0.5, 1.0), interval(-1.0, 0.4)),
+)
+minimum = ufunc(
+    np.minimum,
+    "The smaller of x and y; on a tie each has half the derivative",
+    lambda g, z, x, y: _share(g, x < y, x <= y),
+    lambda g, z, x, y: _share(g, y < x, y <= x),
+    domain=(interval(0.5, 1.0), interval(-1.0, 0.4)),
+)
+
+
+@primitive(
+    label="clip {a_min} {a_max}",
+    domain=(away_from(-1, 1),),
+    cases=(Case(a_min=-1.0, a_max=1.0), Case(a_min=-1.0), Case(a_max=1.0)),
+    reference=lambda x, a_min, a_max: np.clip(x, a_min, a_max),
+)
+def clip(x: Array, /, a_min: float | None = None, a_max: float | None = None) -> Array:
+    """min(max(x, a_min), a_max), either bound left out by None; at the bounds the derivative is 1.
+
+    Bounds that are arrays or need a gradient of their own: use `maximum` and `minimum`.
+    """
+    if a_min is not None:
+        x = np.maximum(x, a_min)
+    return x if a_max is None else np.minimum(x, a_max)
+
+
+@clip.defvjp
+def _(g: Array, y: Array, x: Array, *, a_min: float | None, a_max: float | None) -> Array:
+    if a_min is not None:
+        g = g * (x >= a_min)
+    return g if a_max is None else g * (x <= a_max)
+
+
+@primitive(domain=(boolean, real), reference=lambda c, x, y: np.choose(c.astype(int), [y, x]))
+def where(condition: Array, x: Array, y: Array, /) -> Array:
+    """x where the condition is true, y elsewhere. The branch not taken has gradient 0, whatever its value."""
+    return np.where(condition, x, y)
+
+
+where.defvjp(None, lambda g, z, c, x, y: where(c, g, 0.0), lambda g, z, c, x, y: where(c, 0.0, g))
+
+equal = ufunc(np.equal, "Whether x = y", None, None, label="==")
+not_equal = ufunc(np.not_equal, "Whether x and y differ", None, None, label="!=")
+less = ufunc(np.less, "Whether x < y", None, None, label="<")
+less_equal = ufunc(np.less_equal, "Whether x <= y", None, None, label="<=")
+greater = ufunc(np.greater, "Whether x > y", None, None, label=">")
+greater_equal = ufunc(np.greater_equal, "Whether x >= y", None, None, label=">=")
+logical_and = ufunc(np.logical_and, "Whether both are true", None, None, label="and", domain=(boolean,))
+logical_or = ufunc(np.logical_or, "Whether one of them is true", None, None, label="or", domain=(boolean,))
+logical_xor = ufunc(np.logical_xor, "Whether exactly one of them is true", None, None, label="xor", domain=(boolean,))
+logical_not = ufunc(np.logical_not, "Whether it is false", None, label="not", domain=(boolean,))
+
+
+@primitive(label="as {dtype}", linear=True, cases=(Case((2, 3), dtype=np.float64),))
+def astype(x: Array, /, dtype: Any) -> Array:
+    """x in another floating dtype."""
+    return x.astype(dtype)
+
+
+astype.defvjp(lambda g, y, x, *, dtype: g)
+
+
+@primitive(label="as {dtype}", cases=(Case((2, 3), dtype=np.int64),))
+def discretize(x: Array, /, dtype: Any) -> Array:
+    """x as integers or truth values; it has no gradient."""
+    return x.astype(dtype)
+
+
+discretize.defvjp(None)

@@ -1,0 +1,57 @@
+"""Negative log-likelihoods of labels, from logits, one value per sample: the cross-entropies."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_bn.domains import Case, integers, interval, real
+from tinygrad_bn.ops.activations import log_softmax, softmax, softplus
+from tinygrad_bn.ops.arithmetic import astype
+from tinygrad_bn.ops.reductions import sum
+from tinygrad_bn.ops.shape import expand_dims
+from tinygrad_bn.primitives import Array, derived, primitive
+
+
+def _hot(labels: Array, classes: int) -> Array:
+    """Whether a class is the label: (..., 1) against (classes,)."""
+    return labels[..., None] == np.arange(classes)
+
+
+@primitive(
+    label="cross-entropy",
+    domain=(integers(0, 4), real),
+    cases=(Case((3,), (3, 4)), Case((2, 3), (2, 3, 4)), Case((), (4,))),
+    reference=lambda labels, logits: -np.log(
+        np.take_along_axis(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), labels[..., None], -1)[..., 0]
+    ),
+    expects="labels of shape (...) and logits of shape (..., classes)",
+)
+def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
+    """-log softmax(logits)[label] along the last axis, for integer labels."""
+    shifted = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
+    chosen = np.add.reduce(np.where(_hot(labels, logits.shape[-1]), shifted, 0), axis=-1)
+    return np.log(np.add.reduce(np.exp(shifted), axis=-1)) - chosen
+
+
+def _to_logits(g: Array, y: Array, labels: Array, logits: Array) -> Array:
+    hot = astype(_hot(labels, logits.shape[-1]), dtype=logits.dtype)
+    return expand_dims(g, axis=-1) * (softmax(logits) - hot)
+
+
+sparse_softmax_crossentropy.defvjp(None, _to_logits)
+
+
+@derived(
+    domain=(interval(0.1, 0.3), real),
+    cases=(Case((3, 4), (3, 4)), Case((4,), (4,))),
+    expects="targets and logits of one shape (..., classes)",
+)
+def softmax_crossentropy(targets: Array, logits: Array, /) -> Array:
+    """-sum(targets * log softmax(logits)) along the last axis, for probabilities or one-hot targets."""
+    return -sum(targets * log_softmax(logits), axis=-1)
+
+
+@derived(domain=(interval(0.1, 0.9), real), reference=lambda t, x: np.logaddexp(0, x) - t * x)
+def sigmoid_crossentropy(targets: Array, logits: Array, /) -> Array:
+    """-t log(p) - (1 - t) log(1 - p) with p = sigmoid(logits), element by element."""
+    return softplus(logits) - targets * logits

@@ -1,0 +1,137 @@
+"""Products of matrices."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygrad_bn.domains import Case
+from tinygrad_bn.ops.shape import expand_dims, squeeze
+from tinygrad_bn.primitives import Array, derived, primitive
+
+
+@primitive(
+    label="@",
+    cases=(
+        Case((3, 4), (4, 2)),
+        Case((4,), (4,)),
+        Case((4,), (4, 2)),
+        Case((3, 4), (4,)),
+        Case((2, 1, 3, 4), (5, 4, 2)),
+        Case((2, 3, 4), (4,)),
+    ),
+    expects="x of shape (..., n, k) and y of shape (..., k, m)",
+    reference=lambda x, y: np.matmul(x, y),
+)
+def matmul(x: Array, y: Array, /) -> Array:
+    """The matrix product x @ y: sum over k of x[..., n, k] * y[..., k, m]; vectors stand for a row or a column."""
+    return x.dot(y) if x.ndim == y.ndim == 2 else np.matmul(x, y)
+
+
+def _transposed(x: Array) -> Array:
+    return x.T if x.ndim == 2 else x.transpose((*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+def _as_matrices(g: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
+    """A vector x is a row, a vector y is a column, and g is what their product would be."""
+    g = g if x.ndim > 1 or y.ndim == 1 else expand_dims(g, axis=-2)
+    g = g if y.ndim > 1 else expand_dims(g, axis=-1)
+    g = g if x.ndim > 1 or y.ndim > 1 else expand_dims(g, axis=-1)
+    return g, x if x.ndim > 1 else expand_dims(x, axis=0), y if y.ndim > 1 else expand_dims(y, axis=1)
+
+
+def _to_x(g: Array, z: Array, x: Array, y: Array) -> Array:
+    if x.ndim > 1 and y.ndim > 1:
+        return matmul(g, _transposed(y))
+    g, _, column = _as_matrices(g, x, y)
+    product = matmul(g, _transposed(column))
+    return product if x.ndim > 1 else squeeze(product, axis=-2)
+
+
+def _to_y(g: Array, z: Array, x: Array, y: Array) -> Array:
+    if x.ndim > 1 and y.ndim > 1:
+        return matmul(_transposed(x), g)
+    g, row, _ = _as_matrices(g, x, y)
+    product = matmul(_transposed(row), g)
+    return product if y.ndim > 1 else squeeze(product, axis=-1)
+
+
+matmul.defvjp(_to_x, _to_y)
+
+
+@derived(
+    cases=(Case((3, 4), (4, 2), (2,)),),
+    expects="x of shape (..., n), kernel of shape (n, m), bias of shape (m,)",
+)
+def affine(x: Array, kernel: Array, bias: Array) -> Array:
+    """x @ kernel + bias."""
+    return matmul(x, kernel) + bias
+
+
+@primitive(
+    label="einsum {subscripts}",
+    cases=(
+        Case((3, 4), (4, 2), subscripts="ij,jk->ik"),
+        Case((3, 3), subscripts="ii->i"),
+        Case((3, 3), subscripts="ii->"),
+        Case((3, 4), (2,), (4,), subscripts="ij,k,j->ki"),
+        Case((2, 3), subscripts="ij->j"),
+    ),
+    expects="operands whose axes fit the subscripts",
+)
+def _contract(*operands: Array, subscripts: str) -> Array:
+    """The sum of products that the subscripts describe, with an explicit result and no ellipsis."""
+    return np.einsum(subscripts, *operands)
+
+
+@_contract.defvjp_each
+def _(position: int, g: Array, y: Array, *operands: Array, subscripts: str) -> Array:
+    """The same contraction with g in the place of the operand, whose subscripts become the result's.
+
+    An axis that only this operand has is filled by ones; one named twice in it is a diagonal, filled by an identity.
+    """
+    inputs, result = subscripts.split("->")
+    terms = inputs.split(",")
+    operand = operands[position]
+    wanted, known = "", set(result).union(*(terms[:position] + terms[position + 1 :]))
+    factors = [(result, g), *((t, x) for i, (t, x) in enumerate(zip(terms, operands, strict=True)) if i != position)]
+    fresh = (letter for letter in string.ascii_letters if letter not in subscripts)
+    for name, length in zip(terms[position], operand.shape, strict=True):
+        if name in wanted:
+            twin = next(fresh)
+            factors.append((name + twin, np.eye(length, dtype=operand.dtype)))
+            name = twin
+        elif name not in known:
+            factors.append((name, np.ones(length, operand.dtype)))
+        wanted += name
+    return _contract(*(x for _, x in factors), subscripts=",".join(t for t, _ in factors) + "->" + wanted)
+
+
+def einsum(subscripts: str, *operands: Array) -> Array:
+    """The sum of products over the subscripts that the result lacks, in NumPy's notation.
+
+    Raises:
+        ValueError: the subscripts do not fit the operands.
+    """
+    return _contract(*operands, subscripts=_spelled_out(subscripts, [np.ndim(x) for x in operands]))
+
+
+def _spelled_out(subscripts: str, dimensions: Sequence[int]) -> str:
+    """The subscripts with letters for every ellipsis, and with the result that NumPy would imply."""
+    inputs, arrow, result = subscripts.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    if len(terms) != len(dimensions):
+        raise ValueError(f"einsum {subscripts!r} expects {len(terms)} operands; got {len(dimensions)}")
+    free = [letter for letter in string.ascii_letters if letter not in subscripts]
+    hidden = [n - len(t.replace("...", "")) if "..." in t else 0 for t, n in zip(terms, dimensions, strict=True)]
+    for term, n, extra in zip(terms, dimensions, hidden, strict=True):
+        if extra < 0 or ("..." not in term and len(term) != n):
+            raise ValueError(f"einsum {subscripts!r} expects {term!r} to name {n} axes")
+    letters = "".join(free[: max(hidden, default=0)])
+    terms = [t.replace("...", letters[len(letters) - extra :]) for t, extra in zip(terms, hidden, strict=True)]
+    if not arrow:
+        joined = "".join(terms)
+        result = letters + "".join(sorted(c for c in set(joined) - set(letters) if joined.count(c) == 1))
+    return ",".join(terms) + "->" + result.replace("...", letters)

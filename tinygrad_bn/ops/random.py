@@ -1,0 +1,116 @@
+"""Functions with random draws: the noise is drawn apart, and is then an argument like any other."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinygrad_bn.errors import SettingError
+from tinygrad_bn.mode import current
+from tinygrad_bn.ops.activations import SELU_ALPHA, SELU_SCALE, leaky_relu, prelu
+from tinygrad_bn.ops.arithmetic import astype
+from tinygrad_bn.primitives import Array, primitive
+
+Generator = np.random.Generator
+
+_shared = np.random.default_rng()
+
+
+def set_random_seed(seed: int) -> None:
+    """Start the shared generator, from which everything without a `seed` or `rng` of its own draws, anew."""
+    global _shared
+    _shared = np.random.default_rng(seed)
+
+
+def generator(rng: Generator | None = None, seed: int | None = None) -> Generator:
+    """`rng` itself, or a new generator from `seed`, or the shared one.
+
+    Raises:
+        TypeError: `rng` is not a numpy.random.Generator.
+    """
+    if rng is not None:
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng expects a numpy.random.Generator, such as np.random.default_rng(0); got {rng!r}")
+    else:
+        rng = _shared if seed is None else np.random.default_rng(seed)
+    journal = current().journal
+    if journal is not None and not journal.noted(rng):
+        journal.note(rng, partial(setattr, rng.bit_generator, "state", rng.bit_generator.state))
+    return rng
+
+
+@primitive(label="uniform {low:g} {high:g}", random=True)
+def uniform(*, shape: tuple[int, ...], low: float, high: float, dtype: Any, rng: Generator) -> Array:
+    """Numbers drawn evenly from [low, high)."""
+    return low + (high - low) * rng.random(shape, np.float32 if dtype == np.float32 else np.float64).astype(dtype)
+
+
+@primitive(label="normal", random=True)
+def normal(*, shape: tuple[int, ...], dtype: Any, rng: Generator) -> Array:
+    """Numbers drawn from the normal distribution of mean 0 and variance 1."""
+    return rng.standard_normal(shape, np.float32 if dtype == np.float32 else np.float64).astype(dtype)
+
+
+uniform.defvjp()
+normal.defvjp()
+
+
+def _kept(x: Array, rate: float, rng: Generator) -> Array:
+    """1 with probability 1 - rate, else 0, for each element of x."""
+    if not 0 <= rate < 1:
+        raise SettingError(f"dropout expects a rate in [0, 1); got {rate!r}")
+    drawn = uniform(shape=x.shape, low=0.0, high=1.0, dtype=x.dtype, rng=rng)
+    return astype(drawn >= rate, dtype=x.dtype)
+
+
+def dropout(x: Array, rate: float, *, seed: int | None = None, rng: Generator | None = None) -> Array:
+    """x / (1 - rate) with probability 1 - rate, else 0, element by element.  Reference: Srivastava et al. (2014).
+
+    Raises:
+        ValueError: `rate` is not in [0, 1).
+    """
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    return x * (_kept(x, rate, generator(rng, seed)) / (1 - rate))
+
+
+def alpha_dropout(x: Array, rate: float, *, seed: int | None = None, rng: Generator | None = None) -> Array:
+    """a * (x with probability 1 - rate, else SELU's limit) + b; a and b keep mean 0 and variance 1.
+
+    With q = 1 - rate and limit m = -scale * alpha: a = (q * (1 + rate * m ** 2)) ** -1/2 and b = -a * m * rate.
+
+    Raises:
+        ValueError: `rate` is not in [0, 1).
+
+    Reference: Klambauer et al. (2017), section "New Dropout Technique".
+    """
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    limit = -SELU_SCALE * SELU_ALPHA
+    kept = _kept(x, rate, generator(rng, seed))
+    a = ((1 - rate) * (1 + rate * limit * limit)) ** -0.5
+    return a * (x * kept + limit * (1 - kept)) - a * limit * rate
+
+
+def rrelu(
+    x: Array,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    *,
+    training: bool = True,
+    seed: int | None = None,
+    rng: Generator | None = None,
+) -> Array:
+    """x where x > 0, else alpha * x: alpha drawn from [lower, upper) per element, or their mean outside training.
+
+    Raises:
+        ValueError: the bounds are not 0 <= lower <= upper.
+
+    Reference: Xu et al. (2015), with the slope itself drawn instead of its reciprocal, as in PyTorch.
+    """
+    if not 0 <= lower <= upper:
+        raise SettingError(f"rrelu expects 0 <= lower <= upper; got lower={lower!r} and upper={upper!r}")
+    if not training:
+        return leaky_relu(x, alpha=(lower + upper) / 2)
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    return prelu(x, uniform(shape=x.shape, low=lower, high=upper, dtype=x.dtype, rng=generator(rng, seed)))

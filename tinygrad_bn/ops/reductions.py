@@ -1,0 +1,192 @@
+"""Sums and other reductions over axes, and broadcasting, which is the adjoint of summing."""
+
+from __future__ import annotations
+
+import math
+import numpy as np
+
+from tinygrad_bn.domains import Case, boolean, distinct
+from tinygrad_bn.ops.arithmetic import astype
+from tinygrad_bn.ops.elementary import exp
+from tinygrad_bn.ops.shape import concatenate, flip
+from tinygrad_bn.primitives import Array, derived, primitive
+
+Axis = int | tuple[int, ...] | None
+
+_over = (
+    Case((3, 4)),
+    Case((3, 4), axis=0),
+    Case((2, 3, 4), axis=(0, -1)),
+    Case((3, 4), axis=1, keepdims=True),
+    Case(()),
+)
+_expects = "axes that x has"
+_filled = "axes that x has, not empty ones"
+
+
+def kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    """The shape of a reduction over `axis` with the reduced axes kept as 1."""
+    if axis is None:
+        return (1,) * len(shape)
+    reduced = {a % len(shape) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))}
+    return tuple(1 if position in reduced else length for position, length in enumerate(shape))
+
+
+def spread(reduced: Array, x: Array, axis: Axis) -> Array:
+    """What a reduction of x over `axis` gave, in a shape that broadcasts with x."""
+    return reduced if reduced.ndim == x.ndim else reduced.reshape(kept(x.shape, axis))
+
+
+def count(x: Array, axis: Axis) -> int:
+    """How many elements each result of a reduction over `axis` is made of.
+
+    Raises:
+        ValueError: none at all, so that there is nothing to average.
+    """
+    if x.size == 0:
+        raise ValueError("nothing to average")
+    return x.size // math.prod(kept(x.shape, axis))
+
+
+@primitive(label="sum axis={axis}", linear=True, cases=_over, expects=_expects)
+def sum(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The sum over `axis` (an int, several, or None for all)."""
+    return np.add.reduce(x, axis=axis, keepdims=keepdims)
+
+
+sum.defvjp(lambda g, y, x, *, axis, keepdims: broadcast_to(spread(g, x, axis), shape=x.shape))
+
+
+@primitive(label="broadcast {shape}", linear=True, cases=(Case((3, 1), shape=(2, 3, 4)), Case((), shape=(2,))))
+def broadcast_to(x: Array, /, shape: tuple[int, ...]) -> Array:
+    """x repeated along axes of length 1, and along new ones in front, to fill `shape`."""
+    return np.broadcast_to(x, shape)
+
+
+broadcast_to.defvjp(lambda g, y, x, *, shape: sum_to(g, shape=x.shape))
+
+
+@primitive(label="sum to {shape}", linear=True, cases=(Case((2, 3, 4), shape=(3, 1)), Case((2,), shape=())))
+def sum_to(x: Array, /, shape: tuple[int, ...]) -> Array:
+    """x summed over the axes along which `shape` would have to be repeated to fill x."""
+    extra = x.ndim - len(shape)
+    repeated = tuple(a for a in range(x.ndim) if a < extra or (shape[a - extra] == 1 and x.shape[a] != 1))
+    return np.add.reduce(x, axis=repeated, keepdims=True).reshape(shape) if repeated else x
+
+
+sum_to.defvjp(lambda g, y, x, *, shape: broadcast_to(spread_to(g, x), shape=x.shape))
+
+
+def spread_to(g: Array, x: Array) -> Array:
+    """g with the axes in front that it lacks against x."""
+    return g.reshape((1,) * (x.ndim - g.ndim) + g.shape)
+
+
+@primitive(label="mean axis={axis}", linear=True, cases=_over, expects=_filled)
+def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """sum(x) / n over `axis`."""
+    return np.add.reduce(x, axis=axis, keepdims=keepdims) / count(x, axis)
+
+
+mean.defvjp(lambda g, y, x, *, axis, keepdims: broadcast_to(spread(g, x, axis) / count(x, axis), shape=x.shape))
+
+
+def _extremum(g: Array, y: Array, x: Array, *, axis: Axis, keepdims: bool) -> Array:
+    """Ties share the cotangent evenly."""
+    ties = astype(x == spread(y, x, axis), dtype=g.dtype)
+    return spread(g, x, axis) * (ties / sum(ties, axis=axis, keepdims=True))
+
+
+@primitive(label="max axis={axis}", domain=(distinct,), cases=_over, expects=_filled)
+def max(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The largest value over `axis`; ties share the derivative evenly."""
+    return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
+
+
+max.defvjp(_extremum)
+
+
+@primitive(label="min axis={axis}", domain=(distinct,), cases=_over, expects=_filled)
+def min(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The smallest value over `axis`; ties share the derivative evenly."""
+    return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
+
+
+min.defvjp(_extremum)
+
+
+@derived(cases=_over, reference=lambda x, axis, keepdims: np.prod(x, axis=axis, keepdims=keepdims))
+def prod(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The product over `axis`, with right derivatives of every order where factors are 0.
+
+    It multiplies halves until one factor is left, so that no rule ever divides by a factor.
+    """
+    shape = kept(x.shape, axis)
+    reduced = [a for a in range(x.ndim) if shape[a] != x.shape[a]]
+    others = [a for a in range(x.ndim) if a not in reduced]
+    n = math.prod(x.shape[a] for a in reduced)
+    factors = x.transpose((*reduced, *others)).reshape((n, *(x.shape[a] for a in others)))
+    while n > 1:
+        half = n // 2
+        rest = factors[2 * half :]
+        factors = factors[:half] * factors[half : 2 * half]
+        factors = factors if n % 2 == 0 else concatenate([factors, rest])
+        n = n - half
+    product = factors[0] if n else np.ones(factors.shape[1:], x.dtype)
+    return product.reshape(shape) if keepdims or not reduced and axis is not None else product
+
+
+@primitive(label="logsumexp axis={axis}", cases=_over, expects=_filled)
+def logsumexp(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """log(sum(exp(x))) over `axis`, without overflow."""
+    top = np.maximum.reduce(x, axis=axis, keepdims=True)
+    total = np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)
+    return (np.log(total) + top).reshape(np.add.reduce(x, axis=axis, keepdims=keepdims).shape)
+
+
+logsumexp.defvjp(lambda g, y, x, *, axis, keepdims: spread(g, x, axis) * exp(x - spread(y, x, axis)))
+
+
+@primitive(label="cumsum axis={axis}", linear=True, cases=(Case((3, 4)), Case((3, 4), axis=0), Case((3, 4), axis=-1)))
+def cumsum(x: Array, /, axis: int | None = None) -> Array:
+    """The running sum along `axis`; None runs through the flattened x."""
+    return np.cumsum(x, axis=axis)
+
+
+cumsum.defvjp(lambda g, y, x, *, axis: flip(cumsum(flip(g, axis), axis=axis), axis).reshape(x.shape))
+
+
+@primitive(domain=(distinct,), cases=(Case((3, 4)), Case((3, 4), axis=0)), expects=_filled)
+def argmax(x: Array, /, axis: int | None = None) -> Array:
+    """The index of the largest value along `axis`; it has no gradient."""
+    return np.argmax(x, axis=axis)
+
+
+argmax.defvjp(None)
+
+
+@primitive(domain=(distinct,), cases=(Case((3, 4)), Case((3, 4), axis=0)), expects=_filled)
+def argmin(x: Array, /, axis: int | None = None) -> Array:
+    """The index of the smallest value along `axis`; it has no gradient."""
+    return np.argmin(x, axis=axis)
+
+
+argmin.defvjp(None)
+
+
+@primitive(domain=(boolean,), cases=_over, expects=_expects)
+def all(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Whether every value over `axis` is true."""
+    return np.logical_and.reduce(x, axis=axis, keepdims=keepdims)
+
+
+all.defvjp(None)
+
+
+@primitive(domain=(boolean,), cases=_over, expects=_expects)
+def any(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Whether some value over `axis` is true."""
+    return np.logical_or.reduce(x, axis=axis, keepdims=keepdims)
+
+
+any.defvjp(None)

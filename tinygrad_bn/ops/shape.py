@@ -1,0 +1,203 @@
+"""Rearranging: the same numbers in another shape or order, or some of them. Adjoint pairs stand together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import EllipsisType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_bn.domains import Case, integers, real
+from tinygrad_bn.primitives import Array, derived, primitive
+
+
+@primitive(linear=True, cases=(Case((2, 3)), Case(())))
+def copy(x: Array, /) -> Array:
+    """x in memory of its own."""
+    return x.copy()
+
+
+copy.defvjp(lambda g, y, x: g)
+
+
+@primitive(
+    label="reshape {shape}",
+    linear=True,
+    cases=(Case((3, 4), shape=(2, 6)), Case((3, 4), shape=-1), Case((), shape=(1, 1))),
+    expects="a shape of as many elements as x has",
+)
+def reshape(x: Array, /, shape: int | tuple[int, ...]) -> Array:
+    """x with the same elements in the same order in another `shape`; one length may be -1."""
+    return x.reshape(shape)
+
+
+reshape.defvjp(lambda g, y, x, *, shape: g.reshape(x.shape))
+
+
+@primitive(
+    label="transpose {axes}",
+    linear=True,
+    cases=(Case((2, 3, 4)), Case((2, 3, 4), axes=(1, 2, 0)), Case((2, 3, 4), axes=(-1, 0, 1))),
+    expects="axes that are a permutation of those of x",
+)
+def transpose(x: Array, /, axes: tuple[int, ...] | None = None) -> Array:
+    """x with its axes in another order; None reverses them."""
+    return x.transpose(axes)
+
+
+@transpose.defvjp
+def _(g: Array, y: Array, x: Array, *, axes: tuple[int, ...] | None) -> Array:
+    return g.transpose(None if axes is None else np.argsort([axis % x.ndim for axis in axes]).tolist())
+
+
+@derived(cases=(Case((1, 3, 1)), Case((1, 3, 1), axis=-1)), reference=lambda x, axis: np.squeeze(x, axis))
+def squeeze(x: Array, /, axis: int | tuple[int, ...] | None = None) -> Array:
+    """x without its axes of length 1, or without those named."""
+    return x.reshape(np.squeeze(np.empty(x.shape, bool), axis).shape)
+
+
+@derived(cases=(Case((2, 3), axis=1), Case((2, 3), axis=(0, -1))), reference=lambda x, axis: np.expand_dims(x, axis))
+def expand_dims(x: Array, /, axis: int | tuple[int, ...]) -> Array:
+    """x with new axes of length 1 at `axis` of the result."""
+    return x.reshape(np.expand_dims(np.empty(x.shape, bool), axis).shape)
+
+
+@primitive(label="flip axis={axis}", linear=True, cases=(Case((3, 4)), Case((3, 4), axis=1)), expects="axes that x has")
+def flip(x: Array, /, axis: int | tuple[int, ...] | None = None) -> Array:
+    """x in reverse order along `axis`; None reverses every axis."""
+    return np.flip(x, axis)
+
+
+flip.defvjp(lambda g, y, x, *, axis: flip(g, axis=axis))
+
+
+@primitive(
+    label="concatenate axis={axis}",
+    linear=True,
+    cases=(Case((2, 3), (4, 3)), Case((2, 3), (2, 1), (2, 2), axis=-1)),
+    expects="at least one array, all of the same shape but for `axis`",
+)
+def concatenate(*arrays: Array, axis: int = 0) -> Array:
+    """The arrays one behind the other along `axis`. Called with a list, as NumPy's."""
+    return np.concatenate(arrays, axis=axis)
+
+
+@concatenate.defvjp_each
+def _(position: int, g: Array, y: Array, *arrays: Array, axis: int) -> Array:
+    start = sum(array.shape[axis] for array in arrays[:position])
+    stop = start + arrays[position].shape[axis]
+    return g[(slice(None),) * (axis % g.ndim) + (slice(start, stop),)]
+
+
+def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
+    """The arrays, all of one shape, side by side along a new `axis`."""
+    return concatenate([expand_dims(_as_array(array), axis=axis) for array in arrays], axis=axis)
+
+
+def split(x: Array, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Array]:
+    """x cut along `axis` into that many equal parts, or before each of the given indices.
+
+    Raises:
+        ValueError: the axis cannot be cut into equal parts.
+    """
+    length = x.shape[axis]
+    if isinstance(indices_or_sections, int):
+        if indices_or_sections < 1 or length % indices_or_sections:
+            raise ValueError(f"split expects a number of parts that divides {length}; got {indices_or_sections}")
+        step = length // indices_or_sections
+        bounds = list(range(0, length + 1, step)) if step else [0] * (indices_or_sections + 1)
+    else:
+        bounds = [0, *indices_or_sections, length]
+    before = (slice(None),) * (axis % x.ndim)
+    return [x[(*before, slice(*pair))] for pair in zip(bounds, bounds[1:], strict=False)]
+
+
+@primitive(
+    label="pad {pad_width}",
+    linear=True,
+    cases=(Case((2, 3), pad_width=((1, 0), (2, 1))), Case((3,), pad_width=2, constant_values=1.5)),
+    expects="an int, a pair, or a pair (before, after) for each axis of x",
+)
+def pad(x: Array, /, pad_width: Any, constant_values: float = 0.0) -> Array:
+    """x with a border of `constant_values`: so many before and after along each axis."""
+    return np.pad(x, pad_width, constant_values=constant_values)
+
+
+@pad.defvjp
+def _(g: Array, y: Array, x: Array, *, pad_width: Any, constant_values: float) -> Array:
+    before = np.broadcast_to(pad_width, (x.ndim, 2))[:, 0].tolist()
+    return g[tuple(slice(start, start + length) for start, length in zip(before, x.shape, strict=True))]
+
+
+Index = int | slice | EllipsisType | None | str
+"""A part of an index; a string stands where an array, which is an argument, belongs."""
+
+ARRAY = "array"
+
+
+@primitive(
+    label="[{index}]",
+    linear=True,
+    domain=(real, integers(-2, 2)),
+    cases=(
+        Case((3, 4), index=(1,)),
+        Case((3, 4), index=(slice(None, None, -2), None, ...)),
+        Case((3, 4), (5,), index=(ARRAY,)),
+        Case((3, 4), (2, 1), (3,), index=(ARRAY, ARRAY)),
+    ),
+    expects="an index inside x",
+)
+def getitem(*x_and_indices: Array, index: tuple[Index, ...]) -> Array:
+    """x[index], in which integer arrays and masks are arguments; repeated indices accumulate in the gradient."""
+    x, *arrays = x_and_indices
+    return x[_filled_in(index, arrays)]
+
+
+@getitem.defvjp_each
+def _(position: int, g: Array, y: Array, x: Array, *arrays: Array, index: tuple[Index, ...]) -> Array:
+    return put(g, *arrays, index=index, shape=x.shape)
+
+
+@primitive(
+    label="put [{index}]",
+    linear=True,
+    domain=(real, integers(-2, 2)),
+    cases=(
+        Case((4,), index=(1,), shape=(3, 4)),
+        Case((5, 4), (5,), index=(ARRAY,), shape=(3, 4)),
+    ),
+    expects="values of the shape that the index selects",
+)
+def put(*values_and_indices: Array, index: tuple[Index, ...], shape: tuple[int, ...]) -> Array:
+    """Zeros of `shape` to which the values are added at the index: the adjoint of `getitem`."""
+    values, *arrays = values_and_indices
+    whole = np.zeros(shape, values.dtype)
+    if arrays:
+        np.add.at(whole, _filled_in(index, arrays), values)
+    else:
+        whole[index] = values
+    return whole
+
+
+@put.defvjp_each
+def _(position: int, g: Array, y: Array, values: Array, *arrays: Array, index: tuple[Index, ...], **_: Any) -> Array:
+    return getitem(g, *arrays, index=index)
+
+
+def _filled_in(index: tuple[Index, ...], arrays: Sequence[Array]) -> tuple[Any, ...]:
+    rest = iter(arrays)
+    return tuple(next(rest) if part == ARRAY else part for part in index)
+
+
+def take(x: Array, indices: Array, axis: int | None = None) -> Array:
+    """The elements of x at `indices` along `axis`; None counts through the flattened x."""
+    if axis is None:
+        return getitem(x.reshape((math.prod(x.shape),)), _as_array(indices), index=(ARRAY,))
+    before = (slice(None),) * (axis % x.ndim)
+    return getitem(x, _as_array(indices), index=(*before, ARRAY))
+
+
+def _as_array(x: Any) -> Any:
+    return x if hasattr(x, "shape") else np.asarray(x)

@@ -1,0 +1,106 @@
+"""Variance and what is built on it: standard deviation, norm, and the core of batch normalization."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinygrad_bn.domains import Case, away_from
+from tinygrad_bn.ops.elementary import sqrt, square
+from tinygrad_bn.ops.reductions import Axis, _filled, _over, count, max, mean, spread, sum
+from tinygrad_bn.primitives import Array, derived, primitive
+
+
+def _mean(x: Array, axis: Axis) -> Array:
+    return np.add.reduce(x, axis=axis, keepdims=True) / count(x, axis)
+
+
+@derived(cases=(*_over[:-1], Case((3, 4), axis=0, ddof=1)), reference=np.var)
+def var(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
+    """sum((x - mean(x)) ** 2) / (n - ddof) over `axis`, in two passes so that nothing cancels."""
+    n = count(x, axis)
+    if n <= ddof:
+        raise ValueError(f"var expects more than ddof={ddof} values over axis={axis}; got {n}")
+    return sum(square(x - mean(x, axis, keepdims=True)), axis, keepdims) / (n - ddof)
+
+
+@primitive(label="std axis={axis}", cases=(*_over[:-1], Case((3, 4), axis=0, ddof=1)), reference=np.std, expects=_filled)
+def std(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
+    """sqrt(var(x)) over `axis`; the derivative at a constant is 0."""
+    total = np.add.reduce(np.square(x - _mean(x, axis)), axis=axis, keepdims=keepdims)
+    return np.sqrt(total / (count(x, axis) - ddof))
+
+
+@std.defvjp
+def _(g: Array, y: Array, x: Array, *, axis: Axis, ddof: int, keepdims: bool) -> Array:
+    slope = g / ((count(x, axis) - ddof) * (y + (y == 0)))
+    return spread(slope, x, axis) * (x - mean(x, axis, keepdims=True))
+
+
+@primitive(
+    label="norm axis={axis}",
+    domain=(away_from(0.0),),
+    cases=(*_over[:-1],),
+    reference=lambda x, axis, keepdims: np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims)),
+    expects=_filled,
+)
+def euclidean_norm(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """sqrt(sum(x ** 2)) over `axis`, without overflow; its derivative at 0 is 0."""
+    largest = np.maximum.reduce(np.abs(x), axis=axis, keepdims=True)
+    scale = largest + (largest == 0)
+    total = np.add.reduce(np.square(x / scale), axis=axis, keepdims=True)
+    return (scale * np.sqrt(total)).reshape(np.add.reduce(x, axis=axis, keepdims=keepdims).shape)
+
+
+euclidean_norm.defvjp(lambda g, y, x, *, axis, keepdims: x * spread(g / (y + (y == 0)), x, axis))
+
+
+def norm(x: Array, ord: float | str | None = None, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The norm over `axis` (None: of all elements).
+
+    Args:
+        ord: None, 2 or "fro" for the Euclidean (of a matrix: Frobenius) norm, 1 for the sum and inf for the largest of
+            the absolute values.
+
+    Raises:
+        ValueError: another `ord`.
+    """
+    if ord in (None, 2, "fro"):
+        return euclidean_norm(x, axis, keepdims)
+    if ord == 1:
+        return sum(abs(x), axis, keepdims)
+    if ord == float("inf"):
+        return max(abs(x), axis, keepdims)
+    raise ValueError(f"norm expects ord None, 2, 'fro', 1 or inf; got {ord!r}")
+
+
+def _standardized(x: Array, axis: Axis, epsilon: float) -> Array:
+    """`standardize` from elementary operations."""
+    centred = x - mean(x, axis, keepdims=True)
+    return centred / sqrt(mean(square(centred), axis, keepdims=True) + epsilon)
+
+
+@primitive(
+    label="standardize axis={axis}",
+    cases=(
+        Case((5, 3), axis=0, epsilon=1e-3),
+        Case((5, 3), axis=-1, epsilon=1e-3),
+        Case((4, 2, 3), axis=(0, 1), epsilon=1e-5),
+        Case((1, 3), axis=0, epsilon=1e-3),
+    ),
+    reference=_standardized,
+    expects=_filled,
+)
+def standardize(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
+    """(x - mean(x)) / sqrt(var(x) + epsilon), mean and biased variance taken over `axis`.
+
+    Reference: Ioffe and Szegedy (2015), Algorithm 1.
+    """
+    centred = x - _mean(x, axis)
+    return centred / np.sqrt(_mean(np.square(centred), axis) + epsilon)
+
+
+@standardize.defvjp
+def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
+    """Both statistics depend on x, so g loses its mean and its component along y."""
+    along = g - mean(g, axis, keepdims=True) - y * mean(g * y, axis, keepdims=True)
+    return along / sqrt(var(x, axis, keepdims=True) + epsilon)

@@ -1,0 +1,87 @@
+"""Variables: the Tensors that can be updated. Parameters are learned, states are kept."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_bn.errors import ShapeError
+from tinygrad_bn.mode import current
+from tinygrad_bn.tensors import Tensor, Version, _next_serial, as_array
+
+
+class Variable(Tensor):
+    """A Tensor whose values can be replaced, in place, by `assign`; its version counts the updates."""
+
+    __slots__ = ("name",)
+    version: Version
+
+    def __init__(self, data: Any, requires_grad: bool = False, name: str | None = None) -> None:
+        super().__init__(np.array(as_array(data)), requires_grad)
+        self.version = Version()
+        self.name = name
+
+    def numpy(self) -> NDArray[Any]:
+        """A copy of the values: a view would change under the reader at the next update."""
+        return self._seen(".numpy()").copy()
+
+    def assign(self, data: Any, writer: str = "assign") -> None:
+        """Replace the values; no gradient flows from the old or into the new ones.
+
+        Args:
+            data: a Tensor or array that broadcasts to this shape; it is cast to this dtype.
+            writer: who is writing, for the message to whoever still needed the old values.
+
+        Raises:
+            ShapeError: `data` has another shape.
+        """
+        recorder = current().recorder
+        if recorder is not None:
+            recorder.assigned(self, data)
+        value = data.value if isinstance(data, Tensor) else as_array(data)
+        if value.shape != self.shape and value.ndim:
+            raise ShapeError(f"{self.name or 'assign'} expects values of shape {self.shape}; got {value.shape}")
+        np.copyto(self.writing(writer), value, casting="same_kind")
+
+    def writing(self, writer: str) -> NDArray[Any]:
+        """The memory of the values, which `writer` is about to change: all who remember them are told."""
+        journal = current().journal
+        if journal is not None and not journal.noted(self):
+            journal.note(self, partial(_restore, self, self.value.copy()))
+        self.version.updated = _next_serial()
+        self.version.writer = writer
+        return self.value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.value.copy(), self._wanted, self.name)
+
+
+class Parameter(Variable):
+    """A variable that a `Module` finds and an optimizer learns, unless `trainable` is off."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, trainable: bool = True, name: str | None = None) -> None:
+        super().__init__(data, trainable, name)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether it is learned: the same bit as `requires_grad`."""
+        return self.requires_grad
+
+    @trainable.setter
+    def trainable(self, wanted: bool) -> None:
+        self.requires_grad = wanted
+
+
+class State(Variable):
+    """A variable that a `Module` keeps without learning it, such as a moving average."""
+
+    __slots__ = ()
+
+
+def _restore(variable: Variable, value: NDArray[Any]) -> None:
+    np.copyto(variable.writing("frozen_state"), value)
