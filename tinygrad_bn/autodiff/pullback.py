@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
+from typing import Any
+
+from numpy.typing import NDArray
 
 from tinygrad_bn import ops
 from tinygrad_bn.errors import StaleGraphError
@@ -37,21 +40,29 @@ def pullback(
             continue
         primitive, args, settings = source
         result = vertex if on_tensors else vertex.value
-        arrays = args if on_tensors else [arg.value if isinstance(arg, Tensor) else arg for arg in args]
+        arrays = args if on_tensors else _values(args)
         for arg, rule in zip(args, primitive.rules):  # noqa: B905 the rules of a variadic primitive do not end
             if not isinstance(arg, Tensor):
                 continue
             if arg.version is not None and arg.version.updated > vertex.serial:
                 _refuse_if_stale(source, arg)
             if rule is not None and arg in vertices:
-                g_arg = _fitted(rule(g, result, *arrays, **settings), arg)
+                g_arg = rule(g, result, *arrays, **settings)
+                if g_arg.shape != arg.value.shape or g_arg.dtype is not arg.value.dtype:
+                    g_arg = _fitted(g_arg, arg.value)
                 pending[arg] = pending[arg] + g_arg if arg in pending else g_arg
     return found
 
 
-def _fitted(g: Array, arg: Tensor) -> Array:
+def _values(args: tuple[Any, ...]) -> list[Any]:
+    values = []
+    for arg in args:  # a loop: a comprehension costs twice as much before Python 3.12
+        values.append(arg.value if isinstance(arg, Tensor) else arg)  # noqa: PERF401
+    return values
+
+
+def _fitted(g: Array, value: NDArray[Any]) -> Array:
     """A cotangent in the shape and dtype of its argument: summed over the axes along which that was repeated."""
-    value = arg.value
     if g.shape != value.shape:
         g = ops.sum_to(g, shape=value.shape)
     return g if g.dtype == value.dtype else ops.astype(g, dtype=value.dtype)
@@ -63,10 +74,13 @@ def _reaching(outputs: Iterable[Tensor], oldest: int = 0) -> set[Tensor]:
     stack = [output for output in outputs if output.requires_grad]
     while stack:
         vertex = stack.pop()
-        if vertex not in seen and vertex.serial >= oldest:
-            seen.add(vertex)
-            if vertex.source is not None:
-                stack += [arg for arg in vertex.source[1] if isinstance(arg, Tensor) and arg.requires_grad]
+        if vertex in seen or vertex.serial < oldest:
+            continue
+        seen.add(vertex)
+        if vertex.source is not None:
+            for arg in vertex.source[1]:
+                if isinstance(arg, Tensor) and arg._wanted:
+                    stack.append(arg)
     return seen
 
 

@@ -1,0 +1,113 @@
+"""Elementwise texts in place: an update rule, written as a pure function, runs without allocating anything.
+
+This is the smallest use of `reading`: optimizers write `velocity = momentum * velocity - learning_rate * g` and the
+arrays are overwritten by the same NumPy calls, in the same order, with the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_bn.capturing.reading import Ref, Text, Unreadable, read
+
+Arrays = Sequence[NDArray[Any]]
+
+
+class InPlace:
+    """`update(*targets, *others) -> new targets`, elementwise, run so that the targets are overwritten.
+
+    An update that cannot be read is run as it stands, and its results are copied.
+    """
+
+    def __init__(self, update: Callable[..., Any]) -> None:
+        self.update = update
+        self._programs: dict[Any, Callable[..., None]] = {}
+        self._scratch: dict[Any, NDArray[Any]] = {}
+
+    def __call__(self, targets: Arrays, others: Arrays) -> None:
+        """Overwrite the targets, all of one shape and dtype, with what the update makes of them and the others."""
+        shape, dtype = targets[0].shape, targets[0].dtype
+        program = self._programs.get((shape, dtype))
+        if program is None:
+            program = self._programs[shape, dtype] = self._made(targets, others)
+        program(*targets, *others)
+
+    def _made(self, targets: Arrays, others: Arrays) -> Callable[..., None]:
+        try:
+            text = read(self.update, *targets, *others)
+        except Unreadable:
+            return self._copying
+        moved = any(ref.number < text.arguments and ref.number != place for place, ref in enumerate(text.results))
+        if moved or any(not isinstance(call.function, np.ufunc) or call.options for call in text.calls):
+            return self._copying
+        source, constants, scratch = _planned(text, targets[0])
+        for place in range(scratch):
+            constants[f"s{place}"] = self._scratch_like(targets[0], place)
+        exec(source, constants)
+        program: Callable[..., None] = constants["program"]
+        return program
+
+    def _copying(self, *arrays: NDArray[Any]) -> None:
+        results = self.update(*arrays)
+        news = [np.array(result) for result in (results if isinstance(results, tuple) else (results,))]
+        for target, new in zip(arrays, news, strict=False):
+            np.copyto(target, new, casting="same_kind")
+
+    def _scratch_like(self, target: NDArray[Any], place: int) -> NDArray[Any]:
+        """Memory shared by all targets of a dtype, since they are updated one after the other."""
+        memory = self._scratch.get((target.dtype, place))
+        if memory is None or memory.size < target.size:
+            memory = self._scratch[target.dtype, place] = np.empty(target.size, target.dtype)
+        return memory[: target.size].reshape(target.shape)
+
+
+def _planned(text: Text, target: NDArray[Any]) -> tuple[str, dict[str, Any], int]:
+    """The source of a function that overwrites its first arguments, the constants it names, and how much scratch.
+
+    A result goes to the target it replaces, once nobody reads the old value any more; else to a target or to scratch
+    that is free for as long as the result is needed.
+    """
+    last_use = {arg.number: step for step, call in enumerate(text.calls) for arg in call.args if isinstance(arg, Ref)}
+    last_use |= {ref.number: len(text.calls) for ref in text.results}
+    made_at = {place: ref.number - text.arguments for place, ref in enumerate(text.results)}
+    home = {ref.number: f"a{place}" for place, ref in enumerate(text.results)}
+    free_from = {f"a{place}": last_use.get(place, -1) for place in made_at}
+    needed_at = {f"a{place}": step for place, step in made_at.items()}
+    where = {number: f"a{number}" for number in range(text.arguments)}
+    constants: dict[str, Any] = {"copyto": np.copyto}
+    lines = []
+
+    def placed(step: int, number: int) -> str:
+        end = last_use.get(number, step)
+        choices = [home[number]] if number in home else []
+        choices += [cell for cell in free_from if end <= needed_at.get(cell, len(text.calls))]
+        for cell in choices:
+            if free_from[cell] <= step:
+                break
+        else:
+            cell = f"s{sum(name.startswith('s') for name in free_from)}"
+        free_from[cell] = end
+        return cell
+
+    for step, call in enumerate(text.calls):
+        number = text.arguments + step
+        said = []
+        for position, arg in enumerate(call.args):
+            if not isinstance(arg, Ref):
+                constants[f"c{step}_{position}"] = arg
+            said.append(where[arg.number] if isinstance(arg, Ref) else f"c{step}_{position}")
+        constants[f"f{step}"] = call.function
+        fits = call.sample.shape == target.shape and call.sample.dtype == target.dtype
+        where[number] = placed(step, number) if fits else f"t{step}"
+        lines.append(f"{where[number]} = f{step}({', '.join(said)}" + (f", out={where[number]})" if fits else ")"))
+    for place, ref in enumerate(text.results):
+        if where[ref.number] != f"a{place}":
+            lines.append(f"copyto(a{place}, {where[ref.number]}, casting='same_kind')")
+    arguments = ", ".join(f"a{number}" for number in range(text.arguments))
+    scratch = sum(name.startswith("s") for name in free_from)
+    header = [f"def program({arguments}, {', '.join(f's{n}=s{n}' for n in range(scratch))}):"]
+    return "\n    ".join([*header, *lines]), constants, scratch
