@@ -1,9 +1,87 @@
-"""tinygrad_bn: an autograd framework on NumPy, small enough to read in an evening."""
+"""tinygrad_bn: an autograd framework on NumPy, small enough to read in an evening.
+
+`import tinygrad_bn as tg` loads the mathematics, Tensors and derivatives; everything above them is loaded when it is
+first named, so that the import costs little more than NumPy's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from tinygrad_bn.autodiff.gradients import gradients as gradients
 from tinygrad_bn.autodiff.gradients import no_grad as no_grad
-from tinygrad_bn.autodiff.transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
-from tinygrad_bn.ops import *
+from tinygrad_bn.autodiff.transforms import grad as grad
+from tinygrad_bn.autodiff.transforms import hessian as hessian
+from tinygrad_bn.autodiff.transforms import hvp as hvp
+from tinygrad_bn.autodiff.transforms import jacobian as jacobian
+from tinygrad_bn.autodiff.transforms import jvp as jvp
+from tinygrad_bn.autodiff.transforms import value_and_grad as value_and_grad
+from tinygrad_bn.autodiff.transforms import vjp as vjp
+from tinygrad_bn.memory import keep_memory
+from tinygrad_bn.mode import frozen_state as frozen_state
+from tinygrad_bn.ops import *  # noqa: F403 the functions: ops/__init__.py lists them
 from tinygrad_bn.primitives import primitive as primitive
-from tinygrad_bn.tensors import Tensor as Tensor, tensor as tensor
+from tinygrad_bn.tensors import Tensor as Tensor
+from tinygrad_bn.tensors import tensor as tensor
 from tinygrad_bn.variables import Parameter as Parameter
+
+if TYPE_CHECKING:
+    from tinygrad_bn import callbacks as callbacks
+    from tinygrad_bn import datasets as datasets
+    from tinygrad_bn import initializers as initializers
+    from tinygrad_bn import layers as layers
+    from tinygrad_bn import losses as losses
+    from tinygrad_bn import metrics as metrics
+    from tinygrad_bn import models as models
+    from tinygrad_bn import optimizers as optimizers
+    from tinygrad_bn import testing as testing
+    from tinygrad_bn.checking import Certificate as Certificate
+    from tinygrad_bn.checking import debug as debug
+    from tinygrad_bn.checking import gradcheck as gradcheck
+    from tinygrad_bn.checking import taylor_test as taylor_test
+    from tinygrad_bn.clipping import clip_by_global_norm as clip_by_global_norm
+    from tinygrad_bn.clipping import clip_grad_norm as clip_grad_norm
+    from tinygrad_bn.clipping import clip_grad_value as clip_grad_value
+    from tinygrad_bn.drawing import draw as draw
+    from tinygrad_bn.models import Model as Model
+    from tinygrad_bn.models import Sequential as Sequential
+    from tinygrad_bn.module import Module as Module
+    from tinygrad_bn.preprocessing import Standardizer as Standardizer
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Certificate": "checking",
+    "Model": "models",
+    "Module": "module",
+    "Sequential": "models",
+    "Standardizer": "preprocessing",
+    "clip_by_global_norm": "clipping",
+    "clip_grad_norm": "clipping",
+    "clip_grad_value": "clipping",
+    "debug": "checking",
+    "draw": "drawing",
+    "gradcheck": "checking",
+    "taylor_test": "checking",
+}
+_MODULES = ("callbacks", "datasets", "initializers", "layers", "losses", "metrics", "models", "optimizers", "testing")
+
+keep_memory()
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        found = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return found
+    from tinygrad_bn import names
+
+    raise AttributeError(names.unknown("name", name, __dir__(), __name__))
+
+
+def __dir__() -> list[str]:
+    names = {*globals(), *_HOMES, *_MODULES} - {"annotations", "TYPE_CHECKING", "Any", "keep_memory"}
+    return sorted(name for name in names if not name.startswith("_"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Sampler = Callable[[np.random.Generator, tuple[int, ...]], NDArray[Any]]
+if TYPE_CHECKING:  # loading numpy.typing and numpy.random would cost more than all of ours
+    from numpy.typing import NDArray
+
+    Sampler = Callable[[np.random.Generator, tuple[int, ...]], NDArray[Any]]
 
 
 class Domain:

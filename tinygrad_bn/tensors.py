@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import count
 from operator import attrgetter
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tinygrad_bn import ops
 from tinygrad_bn.errors import DtypeError, ShapeError
 from tinygrad_bn.mode import current
 from tinygrad_bn.primitives import Primitive, Traced
+
+if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Source: TypeAlias = tuple[Primitive[...], tuple[Any, ...], Mapping[str, Any]]
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_bn.errors import ShapeError
 from tinygrad_bn.mode import current
 from tinygrad_bn.tensors import Tensor, Version, _next_serial, as_array
+
+if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
+    from numpy.typing import NDArray
 
 
 class Variable(Tensor):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
 
 from tinygrad_bn import ops
 from tinygrad_bn.errors import StaleGraphError
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import Source, Tensor
+
+if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
+    from numpy.typing import NDArray
 
 _age = attrgetter("serial")
 

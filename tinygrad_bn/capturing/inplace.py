@@ -7,12 +7,14 @@ arrays are overwritten by the same NumPy calls, in the same order, with the same
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_bn.capturing.reading import Ref, Text, Unreadable, read
+
+if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
+    from numpy.typing import NDArray
 
 Arrays = Sequence[NDArray[Any]]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,9 +13,10 @@ from tinygrad_bn.ops.activations import SELU_ALPHA, SELU_SCALE, leaky_relu, prel
 from tinygrad_bn.ops.arithmetic import astype
 from tinygrad_bn.primitives import Array, primitive
 
-Generator = np.random.Generator
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
-_shared = np.random.default_rng()
+_shared: Generator | None = None  # made at the first draw, since numpy.random is slow to load
 
 
 def set_random_seed(seed: int) -> None:
@@ -30,11 +31,13 @@ def generator(rng: Generator | None = None, seed: int | None = None) -> Generato
     Raises:
         TypeError: `rng` is not a numpy.random.Generator.
     """
-    if rng is not None:
-        if not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng expects a numpy.random.Generator, such as np.random.default_rng(0); got {rng!r}")
-    else:
-        rng = _shared if seed is None else np.random.default_rng(seed)
+    global _shared
+    if rng is None and seed is None:
+        rng = _shared = _shared or np.random.default_rng()
+    elif rng is None:
+        rng = np.random.default_rng(seed)
+    elif not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng expects a numpy.random.Generator, such as np.random.default_rng(0); got {rng!r}")
     journal = current().journal
     if journal is not None and not journal.noted(rng):
         journal.note(rng, partial(setattr, rng.bit_generator, "state", rng.bit_generator.state))

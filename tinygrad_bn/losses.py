@@ -1,0 +1,306 @@
+"""Losses: loss(y_true, y_pred) is one number, the mean over the samples of how wrong each prediction is.
+
+Samples of several values count as the mean over these, as in Keras; so every loss here is a plain mean. Results are
+Tensors where one of the arguments is one. Truth is cast to the dtype of the prediction, never the other way round.
+
+Cross-entropies take probabilities, or logits with `from_logits=True`. Probabilities that are the result of our softmax
+or sigmoid remember their logits, and the loss is computed from those: it stays finite, and keeps its gradient, where
+the probabilities have long been rounded to 0 and 1. (The gradient then flows past the probabilities themselves.)
+All other probabilities are made to sum to 1, where they are of one choice, and kept `EPSILON` away from 0 and 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_bn import names, ops
+from tinygrad_bn.errors import SettingError, ShapeError
+from tinygrad_bn.mode import current
+from tinygrad_bn.primitives import Array
+from tinygrad_bn.tensors import Tensor, as_array
+
+EPSILON: Final = 1e-7
+"""Probabilities without logits are clipped to [EPSILON, 1 - EPSILON], as in Keras."""
+_ROUNDING: Final = 1e-3  # by how much a computed probability may miss [0, 1]
+
+
+class Loss:
+    """The mean of `per_sample`. A loss of your own overrides that, in ordinary operators and tg functions."""
+
+    def __call__(self, y_true: Any, y_pred: Any) -> Array:
+        """The mean over all samples; a Tensor where y_true or y_pred is one.
+
+        Args:
+            y_true: the truth, of shape (batch, ...).
+            y_pred: the prediction, of shape (batch, ...).
+
+        Raises:
+            ShapeError: the shapes do not belong together, or there is no sample.
+            ValueError: the truth is out of range. Values are not looked at while a step is being recorded.
+        """
+        y_pred = _floating(y_pred)
+        y_true = self.aligned(y_true if isinstance(y_true, Tensor) else as_array(y_true), y_pred.shape)
+        if current().recorder is None:
+            self.check(y_true.value if isinstance(y_true, Tensor) else y_true, y_pred.shape)
+        return ops.mean(self.per_sample(y_true, y_pred))
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+    def per_sample(self, y_true: Array, y_pred: Array) -> Array:
+        """The loss of each sample, or of each of its values; the first axis is the batch."""
+        raise NotImplementedError(f"{type(self).__name__} has no per_sample(y_true, y_pred)")
+
+    def aligned(self, y_true: Array, shape: tuple[int, ...]) -> Array:
+        """`y_true` in the shape that goes with predictions of `shape`: a last axis of 1 more or less is made up for.
+
+        Raises:
+            ShapeError: it has another shape, or there is no sample.
+        """
+        self._expect_samples(y_true, shape)
+        if y_true.shape == shape:
+            return y_true
+        if (*y_true.shape, 1) == shape or y_true.shape == (*shape, 1):
+            return y_true.reshape(shape)
+        raise ShapeError(f"{self._name} expects y_true of the shape of y_pred, {shape}; got {y_true.shape}")
+
+    def check(self, y_true: NDArray[Any], shape: tuple[int, ...]) -> None:
+        """Raise a ValueError if the values of an aligned `y_true` cannot be true for predictions of `shape`."""
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _expect_samples(self, y_true: Array, shape: tuple[int, ...]) -> None:
+        if 0 in shape or 0 in y_true.shape:
+            raise ShapeError(f"{self._name} expects at least one sample; got shapes {y_true.shape} and {shape}")
+
+
+class MeanSquaredError(Loss):
+    """mean((y_true - y_pred) ** 2)."""
+
+    def per_sample(self, y_true: Array, y_pred: Array) -> Array:
+        return ops.square(y_pred - _cast(y_true, y_pred.dtype))
+
+
+class MeanAbsoluteError(Loss):
+    """mean(|y_true - y_pred|)."""
+
+    def per_sample(self, y_true: Array, y_pred: Array) -> Array:
+        return ops.abs(y_pred - _cast(y_true, y_pred.dtype))
+
+
+class Huber(Loss):
+    """mean(e ** 2 / 2 where |e| <= delta, else delta * (|e| - delta / 2)), e = y_true - y_pred.
+
+    Reference: Huber (1964).
+    """
+
+    def __init__(self, delta: float = 1.0) -> None:
+        if not 0 < delta < np.inf:
+            raise SettingError(f"Huber expects delta > 0; got {delta!r}")
+        self.delta = float(delta)
+
+    def per_sample(self, y_true: Array, y_pred: Array) -> Array:
+        error = y_pred - _cast(y_true, y_pred.dtype)
+        inner = ops.clip(error, -self.delta, self.delta)
+        return inner * (error - 0.5 * inner)
+
+
+class _Crossentropy(Loss):
+    """What the cross-entropies share: they look for logits."""
+
+    _activation: Any
+    _output: str
+
+    def __init__(self, from_logits: bool = False) -> None:
+        self.from_logits = from_logits
+
+    def _logits(self, y_pred: Array) -> Array | None:
+        """The logits that `y_pred` is, or was made from; None where it is bare probabilities."""
+        remembered = self._remembered(y_pred)
+        if not self.from_logits:
+            return remembered
+        if remembered is not None:
+            raise SettingError(
+                f"{self._name}(from_logits=True) expects logits; got the result of {self._activation.__name__}. "
+                "Leave out either of the two"
+            )
+        return y_pred
+
+    def _remembered(self, y_pred: Array) -> Tensor | None:
+        """What went into the activation that made `y_pred`, if that is ours, on the last axis, and still as it was."""
+        if not isinstance(y_pred, Tensor) or y_pred.activation is None:
+            return None
+        primitive, (logits,), settings = y_pred.activation
+        along_last = settings.get("axis", -1) in (-1, y_pred.ndim - 1)
+        overwritten = logits.version is not None and logits.version.updated > y_pred.serial
+        return logits if primitive is self._activation and along_last and not overwritten else None
+
+    def _probabilities(self, y_pred: Array) -> Array:
+        """`y_pred` away from 0 and 1.
+
+        Raises:
+            ValueError: it is not made of probabilities.
+        """
+        if current().recorder is None:
+            values = y_pred.value if isinstance(y_pred, Tensor) else y_pred
+            low, high = values.min(), values.max()
+            if low < -_ROUNDING or high > 1 + _ROUNDING:
+                raise ValueError(
+                    f"{self._name} expects probabilities, from 0 to 1; got values from {low:g} to {high:g}. "
+                    f"End the network with {self._output}, or say from_logits=True"
+                )
+        if self._activation is ops.softmax:
+            y_pred = y_pred / ops.maximum(ops.sum(y_pred, axis=-1, keepdims=True), EPSILON)
+        epsilon = max(EPSILON, float(np.finfo(y_pred.dtype).epsneg))
+        return ops.clip(y_pred, epsilon, 1 - epsilon)
+
+    def _expect_shares(self, y_true: NDArray[Any]) -> None:
+        """Raise if `y_true` is not made of numbers from 0 to 1."""
+        if not (y_true.min() >= 0 and y_true.max() <= 1):
+            wrong = y_true[~((y_true >= 0) & (y_true <= 1))][0]
+            raise ValueError(f"{self._name} expects y_true from 0 to 1; got {wrong:g}")
+
+
+class BinaryCrossentropy(_Crossentropy):
+    """mean(-t * log(p) - (1 - t) * log(1 - p)) for truth t and probabilities p, both from 0 to 1."""
+
+    _activation = ops.sigmoid
+    _output = "a sigmoid"
+
+    def check(self, y_true: NDArray[Any], shape: tuple[int, ...]) -> None:
+        self._expect_shares(y_true)
+
+    def per_sample(self, y_true: Array, y_pred: Array) -> Array:
+        t = _cast(y_true, y_pred.dtype)
+        logits = self._logits(y_pred)
+        if logits is not None:
+            return ops.sigmoid_crossentropy(t, logits)
+        p = self._probabilities(y_pred)
+        return -(t * ops.log(p) + (1 - t) * ops.log1p(-p))
+
+
+class CategoricalCrossentropy(_Crossentropy):
+    """mean(-sum(t * log(p))) over the last axis, the classes, for one-hot or soft truth t and probabilities p."""
+
+    _activation = ops.softmax
+    _output = "a softmax"
+
+    def aligned(self, y_true: Array, shape: tuple[int, ...]) -> Array:
+        self._expect_samples(y_true, shape)
+        if y_true.shape != shape:
+            hint = "; for integer labels there is SparseCategoricalCrossentropy" if y_true.ndim < len(shape) else ""
+            raise ShapeError(f"{self._name} expects y_true of the shape of y_pred, {shape}; got {y_true.shape}{hint}")
+        return y_true
+
+    def check(self, y_true: NDArray[Any], shape: tuple[int, ...]) -> None:
+        self._expect_shares(y_true)
+
+    def per_sample(self, y_true: Array, y_pred: Array) -> Array:
+        t = _cast(y_true, y_pred.dtype)
+        logits = self._logits(y_pred)
+        if logits is not None:
+            return ops.softmax_crossentropy(t, logits)
+        return -ops.sum(t * ops.log(self._probabilities(y_pred)), axis=-1)
+
+
+class SparseCategoricalCrossentropy(_Crossentropy):
+    """mean(-log(p[label])) for integer labels of shape (batch, ...) and probabilities of shape (batch, ..., classes).
+
+    Labels may have a last axis of length 1, and a floating dtype if they are whole numbers.
+    """
+
+    _activation = ops.softmax
+    _output = "a softmax"
+
+    def aligned(self, y_true: Array, shape: tuple[int, ...]) -> Array:
+        self._expect_samples(y_true, shape)
+        if y_true.shape == shape[:-1] and shape:
+            return y_true
+        if y_true.shape == (*shape[:-1], 1):
+            return y_true.reshape(shape[:-1])
+        hint = "; for one-hot truth there is CategoricalCrossentropy" if y_true.shape == shape else ""
+        raise ShapeError(
+            f"{self._name} expects labels of shape {shape[:-1]} for y_pred of shape {shape}; got {y_true.shape}{hint}"
+        )
+
+    def check(self, y_true: NDArray[Any], shape: tuple[int, ...]) -> None:
+        classes = shape[-1]
+        if not (y_true.min() >= 0 and y_true.max() < classes):
+            self._refuse(y_true, (y_true >= 0) & (y_true < classes), f"labels from 0 to {classes - 1}")
+        if y_true.dtype.kind == "f" and (whole := y_true == np.rint(y_true)).min() == 0:
+            self._refuse(y_true, whole, "whole numbers as labels")
+
+    def _refuse(self, labels: NDArray[Any], good: NDArray[np.bool], expected: str) -> None:
+        position = np.unravel_index(np.argmin(good), labels.shape)
+        at = ", ".join(map(str, position))
+        raise ValueError(f"{self._name} expects {expected}; got {labels[position]} at y_true[{at}]")
+
+    def per_sample(self, y_true: Array, y_pred: Array) -> Array:
+        labels = y_true if y_true.dtype.kind in "iu" else y_true.astype(np.int64)
+        logits = self._logits(y_pred)
+        if logits is not None:
+            return ops.sparse_softmax_crossentropy(labels, logits)
+        chosen = labels[..., None] == np.arange(y_pred.shape[-1])
+        return -ops.sum(ops.log(self._probabilities(y_pred)) * chosen, axis=-1)
+
+
+class FunctionLoss(Loss):
+    """mean(function(y_true, y_pred)), for a function that says how wrong each prediction is."""
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        self.function = function
+
+    def aligned(self, y_true: Array, shape: tuple[int, ...]) -> Array:
+        return y_true
+
+    def per_sample(self, y_true: Array, y_pred: Array) -> Array:
+        return self.function(y_true, y_pred)
+
+
+_BY_NAME: Final[dict[str, Callable[[], Loss]]] = {
+    "mean_squared_error": MeanSquaredError,
+    "mse": MeanSquaredError,
+    "mean_absolute_error": MeanAbsoluteError,
+    "mae": MeanAbsoluteError,
+    "huber": Huber,
+    "binary_crossentropy": BinaryCrossentropy,
+    "categorical_crossentropy": CategoricalCrossentropy,
+    "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
+}
+
+
+def get(loss: str | Loss | Callable[[Any, Any], Any]) -> Loss:
+    """A loss from its name, such as "mse" or "sparse_categorical_crossentropy", from a function, or from itself.
+
+    Raises:
+        ValueError: there is no loss of that name.
+        TypeError: it is neither; a class, for instance, instead of an instance.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if isinstance(loss, str):
+        if loss not in _BY_NAME:
+            raise SettingError(names.unknown("loss", loss, _BY_NAME))
+        return _BY_NAME[loss]()
+    if isinstance(loss, type):
+        raise TypeError(f"loss expects an instance; got the class {loss.__name__}: write {loss.__name__}()")
+    if not callable(loss):
+        raise TypeError(f"loss expects a name, a Loss or a function of y_true and y_pred; got {loss!r}")
+    return FunctionLoss(loss)
+
+
+def _floating(y_pred: Any) -> Array:
+    """`y_pred` as a Tensor or array of a floating dtype."""
+    array = y_pred if isinstance(y_pred, Tensor) else as_array(y_pred)
+    return array if array.dtype.kind == "f" else array.astype(np.float32)
+
+
+def _cast(y_true: Array, dtype: np.dtype[Any]) -> Array:
+    return y_true if y_true.dtype == dtype else y_true.astype(dtype)
