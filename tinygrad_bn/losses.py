@@ -12,16 +12,18 @@ All other probabilities are made to sum to 1, where they are of one choice, and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_bn import names, ops
 from tinygrad_bn.errors import SettingError, ShapeError
 from tinygrad_bn.mode import current
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import Tensor, as_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 EPSILON: Final = 1e-7
 """Probabilities without logits are clipped to [EPSILON, 1 - EPSILON], as in Keras."""
@@ -261,7 +263,7 @@ class FunctionLoss(Loss):
         return y_true
 
     def per_sample(self, y_true: Array, y_pred: Array) -> Array:
-        return self.function(y_true, y_pred)
+        return self.function(_cast(y_true, y_pred.dtype) if y_true.dtype.kind == "f" else y_true, y_pred)
 
 
 _BY_NAME: Final[dict[str, Callable[[], Loss]]] = {

@@ -22,13 +22,14 @@ import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.domains import Case, Domain, real
-from tinygrad_bn.errors import AxisError, DtypeError, ShapeError
+from tinygrad_bn.errors import AxisError, DtypeError, SettingError, ShapeError
 
 Array: TypeAlias = Any
 """An ndarray or a Tensor: forwards and rules are one text for both."""
 
 Rule: TypeAlias = Callable[..., Any]
 P = ParamSpec("P")
+_ndarray = np.ndarray
 _VARIADIC = 0x04  # the code flag of a function with *args
 
 
@@ -123,7 +124,37 @@ class Function(Generic[P]):
         for name, value in filled.items():
             if isinstance(value, Traced):
                 raise TypeError(f"{self.__name__} expects {name} to be a fixed setting; got a {type(value).__name__}")
+            if isinstance(value, np.generic):  # as weak as Python's: it promotes no array
+                filled = {**filled, name: value.item()}
         return args, filled
+
+    def arrayed(self, args: Sequence[Any]) -> tuple[Any, ...]:
+        """The arguments with ndarrays in the places of lists and numbers.
+
+        Raises:
+            DtypeError: a list of Tensors, whose gradients would be lost.
+            ShapeError: nested lists of unequal lengths.
+        """
+        for arg in args:
+            if isinstance(arg, (list, tuple)) and any(isinstance(part, Traced) for part in arg):
+                raise DtypeError(f"{self.__name__} expects arrays; got a list of Tensors: join them with stack")
+        try:
+            return tuple(arg if isinstance(arg, Traced) else np.asarray(arg) for arg in args)
+        except ValueError:
+            raise ShapeError(f"{self.__name__} expects nested lists of equal lengths; got {args!r:.80}") from None
+
+    def explain(self, error: Exception, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Exception:
+        """What was expected and what came, in place of NumPy's sentence."""
+        came = " and ".join(map(_describe, arrays)) or "no arrays"
+        came += "".join(f", {name}={value!r}" for name, value in settings.items())
+        if isinstance(error, np.exceptions.AxisError | AxisError) or _names_twice(settings.get("axis"), arrays):
+            return AxisError(f"{self.__name__} expects axes that the array has, each once; got {came}")
+        if isinstance(error, TypeError):
+            return DtypeError(
+                f"{self.__name__} expects numeric arrays that it can combine, and settings of their types; got {came}"
+            )
+        kind = IndexError if isinstance(error, IndexError) else ShapeError
+        return kind(f"{self.__name__} expects {self.expects}; got {came}")
 
     def _usage(self) -> str:
         arrays = "any number of arrays" if self.arity is None else f"{self.arity} array{'s' * (self.arity != 1)}"
@@ -135,7 +166,7 @@ class Primitive(Function[P]):
 
     Attributes:
         rules: one per array, or None where there is no derivative.
-        linear: its rules read no values, only shapes: an update of its arguments cannot make them wrong.
+        linear: its rules read shapes, and of indices the values, but no number: an update of one cannot make them wrong.
         keeps_logits: its results remember what went in, for the losses.
         random: every call draws anew.
     """
@@ -162,33 +193,33 @@ class Primitive(Function[P]):
         else:
             arrays, settings = args, self.defaults
         for array in arrays:
-            if isinstance(array, Traced):
-                return array.bind(self, arrays, settings)
+            if type(array) is not _ndarray:
+                if isinstance(array, Traced):
+                    return array.bind(self, arrays, settings)
+                if isinstance(array, (list, tuple)):
+                    arrays = self.arrayed(arrays)
         return self.evaluate(arrays, settings)
 
     def evaluate(self, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Any:
         """The forward on plain arrays; the result is an ndarray, of 0 dimensions too.
 
         Raises:
-            ShapeError, AxisError, DtypeError: in our words instead of NumPy's.
+            ShapeError, AxisError, IndexError, DtypeError: in our words instead of NumPy's.
         """
         try:
             result = self.forward(*arrays, **settings)  # type: ignore[call-arg, arg-type]
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
+            if any(type(array) is not _ndarray for array in arrays):
+                return self.evaluate(self.arrayed(arrays), settings)  # a forward may ask a number for its shape
+            if isinstance(error, AttributeError):
+                raise
             raise self.explain(error, arrays, settings) from None
-        return result if type(result) is np.ndarray else np.asarray(result)
+        return result if type(result) is _ndarray else np.asarray(result)
 
     def explain(self, error: Exception, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Exception:
         """What was expected and what came, in place of NumPy's sentence."""
-        if isinstance(error, (ShapeError, DtypeError)):
-            return error  # said already, by a primitive inside this one
-        came = " and ".join(_describe(array) for array in arrays)
-        chosen = "".join(f", {name}={value!r}" for name, value in settings.items())
-        if isinstance(error, np.exceptions.AxisError):
-            return AxisError(f"{self.__name__} expects axes that the array has; got {came}{chosen}")
-        if isinstance(error, TypeError):
-            return DtypeError(f"{self.__name__} expects numeric arrays that it can combine; got {came}{chosen}")
-        return ShapeError(f"{self.__name__} expects {self.expects}; got {came}{chosen}")
+        ours = isinstance(error, (ShapeError, DtypeError, SettingError))
+        return error if ours else super().explain(error, arrays, settings)
 
     def defvjp(self, *rules: Rule | None) -> None:
         """Give the derivative: one rule `(g, y, *arrays, **settings)` per array, or None where there is none.
@@ -210,7 +241,16 @@ class Derived(Function[P]):
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Any:
         arrays, settings = self.sort_out(args, params)
-        return self.forward(*arrays, **settings)  # type: ignore[call-arg, arg-type]
+        if any(isinstance(array, (list, tuple)) for array in arrays):
+            arrays = self.arrayed(arrays)
+        try:
+            return self.forward(*arrays, **settings)  # type: ignore[call-arg, arg-type]
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
+            if any(isinstance(array, (int, float)) for array in arrays):
+                return self(*self.arrayed(arrays), **settings)  # type: ignore[call-arg, arg-type]
+            if isinstance(error, (AttributeError, SettingError)):
+                raise
+            raise self.explain(error, arrays, settings) from None
 
 
 class _EachRule:
@@ -277,6 +317,12 @@ def _signature(forward: Callable[..., Any]) -> tuple[int | None, tuple[str, ...]
 
 
 def _describe(array: Any) -> str:
-    if isinstance(array, np.ndarray):
-        return f"{array.dtype} of shape {array.shape}"
+    if isinstance(array, (np.ndarray, Traced)):
+        return f"{array.dtype} of shape {array.shape}"  # type: ignore[union-attr]
     return repr(array)
+
+
+def _names_twice(axis: Any, arrays: Sequence[Any]) -> bool:
+    """Whether two of the axes named are one, which NumPy reports as a wrong value."""
+    n = getattr(arrays[0], "ndim", 0) if arrays else 0
+    return isinstance(axis, tuple) and n > 0 and len({a % n for a in axis}) < len(axis)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from tinygrad_bn.datasets.idx import Examples
+if TYPE_CHECKING:
+    from tinygrad_bn.datasets.idx import Examples
 
 
 def load_digits() -> tuple[Examples, Examples]:

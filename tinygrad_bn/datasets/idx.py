@@ -6,12 +6,15 @@ import os
 import sys
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-Examples = tuple[NDArray[np.uint8], NDArray[np.int64]]
-"""Images of shape (n, rows, columns) and labels of shape (n,)."""
+if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
+    from numpy.typing import NDArray
+
+    # Images of shape (n, rows, columns) and labels of shape (n,).
+    Examples = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 _FILES = (
     "train-images-idx3-ubyte",

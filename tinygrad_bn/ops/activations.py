@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from tinygrad_bn.domains import Case, away_from, interval
+from tinygrad_bn.errors import SettingError
 from tinygrad_bn.ops.arithmetic import astype, minimum
 from tinygrad_bn.ops.elementary import abs, erf, exp, square, tanh
 from tinygrad_bn.ops.reductions import sum
@@ -69,7 +70,9 @@ prelu.defvjp(lambda g, y, x, alpha: g * _slope(x, alpha), lambda g, y, x, alpha:
     reference=lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
 )
 def elu(x: Array, /, alpha: float = 1.0) -> Array:
-    """x where x > 0, else alpha * (exp(x) - 1).  Reference: Clevert et al. (2016), Eq. 15."""
+    """x where x > 0, else alpha * (exp(x) - 1), for alpha >= 0.  Reference: Clevert et al. (2016), Eq. 15."""
+    if alpha < 0:
+        raise SettingError(f"elu expects alpha >= 0; got {alpha!r}")
     return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0))
 
 
@@ -97,7 +100,9 @@ selu.defvjp(lambda g, y, x: g * _exponential_slope(x, y, SELU_SCALE * SELU_ALPHA
     reference=lambda x, alpha: np.maximum(x, 0) + alpha * np.expm1(np.minimum(x / alpha, 0)),
 )
 def celu(x: Array, /, alpha: float = 1.0) -> Array:
-    """x where x > 0, else alpha * (exp(x / alpha) - 1).  Reference: Barron (2017)."""
+    """x where x > 0, else alpha * (exp(x / alpha) - 1), for alpha > 0.  Reference: Barron (2017)."""
+    if not alpha > 0:
+        raise SettingError(f"celu expects alpha > 0; got {alpha!r}")
     return alpha * elu(x / alpha)
 
 

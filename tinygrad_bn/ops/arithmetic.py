@@ -25,11 +25,18 @@ negative = ufunc(np.negative, "-x", lambda g, y, x: -g, label="-", linear=True)
 power = ufunc(
     np.power,
     "x ** y; at x = 0 the derivative to y is 0, and at y = 0 the derivative to x is 0",
-    lambda g, z, x, y: g * (y * power(x, y - (y != 0))),
+    lambda g, z, x, y: g * (y * power(_base(x, y), y - 1)),
     lambda g, z, x, y: g * (z * log(x + (x == 0))),
     label="**",
-    domain=(positive, real),
+    domain=(positive, interval(-2.0, 2.0)),
 )
+
+
+def _base(x: Array, y: Array) -> Array:
+    """x, but 1 where x and y are both 0, and 0 * x ** -1 would be no number."""
+    return x if isinstance(y, (int, float)) and y != 0 else x + ((x == 0) & (y == 0))
+
+
 floor_divide = ufunc(
     np.floor_divide,
     "The largest integer not above x / y; it has no gradient",
@@ -122,7 +129,7 @@ def astype(x: Array, /, dtype: Any) -> Array:
 astype.defvjp(lambda g, y, x, *, dtype: g)
 
 
-@primitive(label="as {dtype}", cases=(Case((2, 3), dtype=np.int64),))
+@primitive(label="as {dtype}", domain=(interval(0.1, 0.9),), cases=(Case((2, 3), dtype=np.int64),))
 def discretize(x: Array, /, dtype: Any) -> Array:
     """x as integers or truth values; it has no gradient."""
     return x.astype(dtype)

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from tinygrad_bn.domains import away_from, interval, positive
+from tinygrad_bn.domains import away_from, exponent, interval, positive, real
 from tinygrad_bn.primitives import Array, primitive, ufunc
 
-exp = ufunc(np.exp, "e ** x", lambda g, y, x: g * y)
-expm1 = ufunc(np.expm1, "e ** x - 1, exact near 0", lambda g, y, x: g * (y + 1))
+exp = ufunc(np.exp, "e ** x", lambda g, y, x: g * y, domain=(exponent,))
+expm1 = ufunc(np.expm1, "e ** x - 1, exact near 0", lambda g, y, x: g * (y + 1), domain=(exponent,))
 log = ufunc(np.log, "The natural logarithm of x", lambda g, y, x: g / x, domain=(positive,))
 log1p = ufunc(np.log1p, "log(1 + x), exact near 0", lambda g, y, x: g / (1 + x), domain=(positive,))
 sqrt = ufunc(np.sqrt, "The square root of x; its derivative at 0 is inf", lambda g, y, x: g / (2 * y), domain=(positive,))
@@ -32,7 +32,7 @@ isinf = ufunc(np.isinf, "Whether x is infinite", None)
 isfinite = ufunc(np.isfinite, "Whether x is finite", None)
 
 
-@primitive(reference=np.vectorize(math.erf, otypes=[np.float64]), domain=(interval(-3.0, 3.0),))
+@primitive(reference=np.vectorize(math.erf, otypes=[np.float64]), domain=(real,))
 def erf(x: Array, /) -> Array:
     """2 / sqrt(pi) * integral of exp(-t ** 2) from 0 to x, as tanh(x * R(x ** 2)) with one rational R.
 

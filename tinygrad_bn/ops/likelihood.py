@@ -27,9 +27,11 @@ def _hot(labels: Array, classes: int) -> Array:
     expects="labels of shape (...) and logits of shape (..., classes)",
 )
 def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
-    """-log softmax(logits)[label] along the last axis, for integer labels."""
+    """-log softmax(logits)[label] along the last axis, for integer labels; inf for a label that is no class."""
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError
     shifted = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
-    chosen = np.add.reduce(np.where(_hot(labels, logits.shape[-1]), shifted, 0), axis=-1)
+    chosen = np.maximum.reduce(np.where(_hot(labels, logits.shape[-1]), shifted, -np.inf), axis=-1)
     return np.log(np.add.reduce(np.exp(shifted), axis=-1)) - chosen
 
 
@@ -44,10 +46,13 @@ sparse_softmax_crossentropy.defvjp(None, _to_logits)
 @derived(
     domain=(interval(0.1, 0.3), real),
     cases=(Case((3, 4), (3, 4)), Case((4,), (4,))),
+    reference=lambda t, x: -np.sum(t * (x - np.log(np.sum(np.exp(x), axis=-1, keepdims=True))), axis=-1),
     expects="targets and logits of one shape (..., classes)",
 )
 def softmax_crossentropy(targets: Array, logits: Array, /) -> Array:
     """-sum(targets * log softmax(logits)) along the last axis, for probabilities or one-hot targets."""
+    if targets.shape != logits.shape:
+        raise ValueError
     return -sum(targets * log_softmax(logits), axis=-1)
 
 

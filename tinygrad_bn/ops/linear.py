@@ -21,6 +21,7 @@ from tinygrad_bn.primitives import Array, derived, primitive
         Case((3, 4), (4,)),
         Case((2, 1, 3, 4), (5, 4, 2)),
         Case((2, 3, 4), (4,)),
+        Case((4,), (2, 4, 3)),
     ),
     expects="x of shape (..., n, k) and y of shape (..., k, m)",
     reference=lambda x, y: np.matmul(x, y),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+
 import numpy as np
 
-from tinygrad_bn.domains import Case, boolean, distinct
+from tinygrad_bn.domains import Case, boolean, distinct, interval
+from tinygrad_bn.errors import AxisError
 from tinygrad_bn.ops.arithmetic import astype
 from tinygrad_bn.ops.elementary import exp
 from tinygrad_bn.ops.shape import concatenate, flip
@@ -24,12 +26,37 @@ _expects = "axes that x has"
 _filled = "axes that x has, not empty ones"
 
 
+def along(axis: Axis, ndim: int) -> frozenset[int]:
+    """The positions among `ndim` axes that `axis` names.
+
+    Raises:
+        AxisError: it names one that is not there, or one twice.
+    """
+    if axis is None:
+        return frozenset(range(ndim))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    positions = range(ndim)
+    try:
+        named = frozenset([positions[a] for a in axes])
+    except IndexError:
+        named = frozenset()
+    if len(named) < len(axes):
+        raise AxisError(f"axis={axis} expects axes among {ndim}, each once")
+    return named
+
+
 def kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     """The shape of a reduction over `axis` with the reduced axes kept as 1."""
-    if axis is None:
-        return (1,) * len(shape)
-    reduced = {a % len(shape) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))}
-    return tuple(1 if position in reduced else length for position, length in enumerate(shape))
+    reduced = along(axis, len(shape))
+    return tuple([1 if position in reduced else length for position, length in enumerate(shape)])
+
+
+def left(shape: tuple[int, ...], axis: Axis, keepdims: bool) -> tuple[int, ...]:
+    """The shape of a reduction over `axis`."""
+    if keepdims:
+        return kept(shape, axis)
+    reduced = along(axis, len(shape))
+    return tuple([length for position, length in enumerate(shape) if position not in reduced])
 
 
 def spread(reduced: Array, x: Array, axis: Axis) -> Array:
@@ -44,13 +71,13 @@ def count(x: Array, axis: Axis) -> int:
         ValueError: none at all, so that there is nothing to average.
     """
     if x.size == 0:
-        raise ValueError("nothing to average")
+        raise ValueError
     return x.size // math.prod(kept(x.shape, axis))
 
 
 @primitive(label="sum axis={axis}", linear=True, cases=_over, expects=_expects)
 def sum(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The sum over `axis` (an int, several, or None for all)."""
+    """The sum over `axis` (an int, several, or None for all), which `keepdims` leaves behind with length 1."""
     return np.add.reduce(x, axis=axis, keepdims=keepdims)
 
 
@@ -84,7 +111,7 @@ def spread_to(g: Array, x: Array) -> Array:
 
 @primitive(label="mean axis={axis}", linear=True, cases=_over, expects=_filled)
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
-    """sum(x) / n over `axis`."""
+    """sum(x) / n over the n values along `axis`, which `keepdims` leaves behind with length 1."""
     return np.add.reduce(x, axis=axis, keepdims=keepdims) / count(x, axis)
 
 
@@ -99,7 +126,7 @@ def _extremum(g: Array, y: Array, x: Array, *, axis: Axis, keepdims: bool) -> Ar
 
 @primitive(label="max axis={axis}", domain=(distinct,), cases=_over, expects=_filled)
 def max(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The largest value over `axis`; ties share the derivative evenly."""
+    """The largest value over `axis`, `keepdims` as in `sum`; ties share the derivative evenly."""
     return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
 
 
@@ -108,23 +135,27 @@ max.defvjp(_extremum)
 
 @primitive(label="min axis={axis}", domain=(distinct,), cases=_over, expects=_filled)
 def min(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The smallest value over `axis`; ties share the derivative evenly."""
+    """The smallest value over `axis`, `keepdims` as in `sum`; ties share the derivative evenly."""
     return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
 
 
 min.defvjp(_extremum)
 
 
-@derived(cases=_over, reference=lambda x, axis, keepdims: np.prod(x, axis=axis, keepdims=keepdims))
+@derived(
+    domain=(interval(-2.0, 2.0),),
+    cases=_over,
+    reference=lambda x, axis, keepdims: np.prod(x, axis=axis, keepdims=keepdims),
+    expects=_expects,
+)
 def prod(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The product over `axis`, with right derivatives of every order where factors are 0.
+    """The product over `axis`, `keepdims` as in `sum`, with right derivatives of every order where factors are 0.
 
     It multiplies halves until one factor is left, so that no rule ever divides by a factor.
     """
-    shape = kept(x.shape, axis)
-    reduced = [a for a in range(x.ndim) if shape[a] != x.shape[a]]
+    reduced = along(axis, x.ndim)
     others = [a for a in range(x.ndim) if a not in reduced]
-    n = math.prod(x.shape[a] for a in reduced)
+    n = math.prod([x.shape[a] for a in reduced])
     factors = x.transpose((*reduced, *others)).reshape((n, *(x.shape[a] for a in others)))
     while n > 1:
         half = n // 2
@@ -133,15 +164,15 @@ def prod(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
         factors = factors if n % 2 == 0 else concatenate([factors, rest])
         n = n - half
     product = factors[0] if n else np.ones(factors.shape[1:], x.dtype)
-    return product.reshape(shape) if keepdims or not reduced and axis is not None else product
+    return product.reshape(kept(x.shape, axis)) if keepdims else product
 
 
 @primitive(label="logsumexp axis={axis}", cases=_over, expects=_filled)
 def logsumexp(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
-    """log(sum(exp(x))) over `axis`, without overflow."""
+    """log(sum(exp(x))) over `axis`, `keepdims` as in `sum`, without overflow."""
     top = np.maximum.reduce(x, axis=axis, keepdims=True)
     total = np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)
-    return (np.log(total) + top).reshape(np.add.reduce(x, axis=axis, keepdims=keepdims).shape)
+    return (np.log(total) + top).reshape(left(x.shape, axis, keepdims))
 
 
 logsumexp.defvjp(lambda g, y, x, *, axis, keepdims: spread(g, x, axis) * exp(x - spread(y, x, axis)))
@@ -176,7 +207,7 @@ argmin.defvjp(None)
 
 @primitive(domain=(boolean,), cases=_over, expects=_expects)
 def all(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Whether every value over `axis` is true."""
+    """Whether every value over `axis` is true; `keepdims` as in `sum`."""
     return np.logical_and.reduce(x, axis=axis, keepdims=keepdims)
 
 
@@ -185,7 +216,7 @@ all.defvjp(None)
 
 @primitive(domain=(boolean,), cases=_over, expects=_expects)
 def any(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Whether some value over `axis` is true."""
+    """Whether some value over `axis` is true; `keepdims` as in `sum`."""
     return np.logical_or.reduce(x, axis=axis, keepdims=keepdims)
 
 

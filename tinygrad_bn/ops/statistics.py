@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_bn.domains import Case, away_from
+from tinygrad_bn.errors import SettingError
 from tinygrad_bn.ops.elementary import sqrt, square
-from tinygrad_bn.ops.reductions import Axis, _filled, _over, count, max, mean, spread, sum
+from tinygrad_bn.ops.reductions import Axis, _filled, _over, count, left, max, mean, spread, sum
 from tinygrad_bn.primitives import Array, derived, primitive
 
 
@@ -14,26 +15,33 @@ def _mean(x: Array, axis: Axis) -> Array:
     return np.add.reduce(x, axis=axis, keepdims=True) / count(x, axis)
 
 
-@derived(cases=(*_over[:-1], Case((3, 4), axis=0, ddof=1)), reference=np.var)
+def _freedom(x: Array, axis: Axis, ddof: int) -> int:
+    """n - ddof, the degrees of freedom among the n values along `axis`."""
+    n = count(x, axis) - ddof
+    if n < 1:
+        raise SettingError(f"variance expects more values along axis={axis} than ddof={ddof}; got {n + ddof}")
+    return n
+
+
+@derived(cases=(*_over, Case((3, 4), axis=0, ddof=1)), reference=np.var, expects=_filled)
 def var(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
-    """sum((x - mean(x)) ** 2) / (n - ddof) over `axis`, in two passes so that nothing cancels."""
-    n = count(x, axis)
-    if n <= ddof:
-        raise ValueError(f"var expects more than ddof={ddof} values over axis={axis}; got {n}")
-    return sum(square(x - mean(x, axis, keepdims=True)), axis, keepdims) / (n - ddof)
+    """sum((x - mean(x)) ** 2) / (n - ddof) over `axis`, `keepdims` as in `sum`, in two passes so that nothing cancels."""
+    return sum(square(x - mean(x, axis, keepdims=True)), axis, keepdims) / _freedom(x, axis, ddof)
 
 
 @primitive(label="std axis={axis}", cases=(*_over[:-1], Case((3, 4), axis=0, ddof=1)), reference=np.std, expects=_filled)
 def std(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
-    """sqrt(var(x)) over `axis`; the derivative at a constant is 0."""
-    total = np.add.reduce(np.square(x - _mean(x, axis)), axis=axis, keepdims=keepdims)
-    return np.sqrt(total / (count(x, axis) - ddof))
+    """sqrt(var(x)) over `axis`, `ddof` as in `var` and `keepdims` as in `sum`; the derivative at a constant is 0."""
+    shifted = x - np.maximum.reduce(x, axis=axis, keepdims=True)  # a constant, whose mean may round, becomes all 0
+    total = np.add.reduce(np.square(shifted - _mean(shifted, axis)), axis=axis, keepdims=keepdims)
+    return np.sqrt(total / _freedom(x, axis, ddof))
 
 
 @std.defvjp
 def _(g: Array, y: Array, x: Array, *, axis: Axis, ddof: int, keepdims: bool) -> Array:
-    slope = g / ((count(x, axis) - ddof) * (y + (y == 0)))
-    return spread(slope, x, axis) * (x - mean(x, axis, keepdims=True))
+    slope = g / (_freedom(x, axis, ddof) * (y + (y == 0)))
+    shifted = x - max(x, axis, keepdims=True)
+    return spread(slope, x, axis) * (shifted - mean(shifted, axis, keepdims=True))
 
 
 @primitive(
@@ -44,14 +52,14 @@ def _(g: Array, y: Array, x: Array, *, axis: Axis, ddof: int, keepdims: bool) ->
     expects=_filled,
 )
 def euclidean_norm(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
-    """sqrt(sum(x ** 2)) over `axis`, without overflow; its derivative at 0 is 0."""
+    """sqrt(sum(x ** 2)) over `axis`, `keepdims` as in `sum`, without overflow; the derivative at 0 is 0."""
     largest = np.maximum.reduce(np.abs(x), axis=axis, keepdims=True)
     scale = largest + (largest == 0)
     total = np.add.reduce(np.square(x / scale), axis=axis, keepdims=True)
-    return (scale * np.sqrt(total)).reshape(np.add.reduce(x, axis=axis, keepdims=keepdims).shape)
+    return (scale * np.sqrt(total)).reshape(left(x.shape, axis, keepdims))
 
 
-euclidean_norm.defvjp(lambda g, y, x, *, axis, keepdims: x * spread(g / (y + (y == 0)), x, axis))
+euclidean_norm.defvjp(lambda g, y, x, *, axis, keepdims: spread(g, x, axis) * (x / spread(y + (y == 0), x, axis)))
 
 
 def norm(x: Array, ord: float | str | None = None, axis: Axis = None, keepdims: bool = False) -> Array:

@@ -1,0 +1,1 @@
+"""Benchmarks: workloads, contenders, and how they are timed in turn."""

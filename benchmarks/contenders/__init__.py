@@ -1,0 +1,1 @@
+"""The contenders: each file prepares a workload in one framework."""

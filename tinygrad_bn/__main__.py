@@ -1,0 +1,58 @@
+"""The entry: python -m tinygrad_bn, also installed as tinygrad-bn."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from tinygrad_bn import __version__
+from tinygrad_bn.cli import COMMANDS, Failure
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+_PROGRAM = "tinygrad-bn"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    Args:
+        argv: the words after the program's name; None takes those that the process was started with.
+    """
+    try:
+        options = _parser().parse_args(argv)
+    except SystemExit as exit:  # argparse has printed its help, the version, or what it did not understand
+        return int(exit.code or 0)
+    try:
+        status: int = import_module(f"tinygrad_bn.cli.{options.command}").run(options)
+        sys.stdout.flush()
+        return status
+    except Failure as failure:
+        print(f"{_PROGRAM} {options.command}: {failure}", file=sys.stderr)
+        return failure.status
+    except KeyboardInterrupt:
+        print(f"\n{_PROGRAM} {options.command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever was reading, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> ArgumentParser:
+    from argparse import ArgumentParser
+
+    parser = ArgumentParser(prog=_PROGRAM, description="An autograd mini-framework on NumPy.")
+    parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        import_module(f"tinygrad_bn.cli.{name}").add_arguments(command)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""From Tensors to nodes: each is drawn once, and every leaf gets a kind and a name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from tinygrad_bn.drawing import labels
+from tinygrad_bn.drawing.graph import Graph, Kind, Node, Scope
+from tinygrad_bn.tensors import Source, Tensor
+from tinygrad_bn.variables import Parameter, Variable
+
+_age = attrgetter("serial")
+
+
+class Assembly:
+    """Makes a Graph of what some Tensors were made from.
+
+    Args:
+        title: the title of the graph.
+        inputs: what a module was called with. Without a module there are none, and every unnamed Tensor is an input.
+        names: of variables and other leaves.
+        homes: the scope of every result that was made in one, in creation order.
+        updates: variables, their new values, and the scope in which that happened.
+    """
+
+    def __init__(
+        self,
+        title: str = "",
+        inputs: Sequence[Tensor] = (),
+        names: Mapping[str, Tensor] | None = None,
+        homes: Mapping[Tensor, Scope | None] | None = None,
+        updates: Sequence[tuple[Variable, Tensor, Scope | None]] = (),
+    ) -> None:
+        self._inputs = dict.fromkeys(inputs)
+        self._names = {tensor: name for name, tensor in reversed((names or {}).items())}
+        self._homes = homes or {}
+        self._updates = updates
+        self._owners: dict[int, Tensor] = {}
+        for tensor in (*self._inputs, *self._names, *self._homes):
+            self._owners.setdefault(id(tensor.value), tensor)
+        self._graph = Graph(title)
+        self._nodes: dict[int, Node] = {}
+        self._leaves: dict[int, tuple[Kind, str]] = {}
+
+    def graph(self, outputs: Mapping[str, Tensor]) -> Graph:
+        """The graph that ends in the named outputs and in the updates."""
+        ends = [*outputs.values(), *(data for _, data, _ in self._updates)]
+        operations = self._operations(ends)
+        self._name_leaves([*self._inputs, *(arg for tensor in operations for arg in _source(tensor)[1]), *ends])
+        for tensor in operations:
+            self._add_operation(tensor)
+        for variable, data, scope in self._updates:
+            name = self._names.get(variable, "state")
+            self._graph.add(Node("state", name, ["updated"], [self._node(data, scope)], scope=scope))
+        for name, tensor in outputs.items():
+            self._graph.add(Node("output", name, [labels.array(tensor)], [self._node(tensor, None)]))
+        return self._graph
+
+    def _operations(self, ends: Iterable[Any]) -> list[Tensor]:
+        """All results that the ends were made from, themselves included, in creation order."""
+        found: dict[Tensor, None] = {}
+        pending = list(ends)
+        while pending:
+            value = self._origin(pending.pop())
+            if not self._is_leaf(value) and value not in found:
+                found[value] = None
+                pending += _source(value)[1]
+        return sorted(found, key=_age)
+
+    def _origin(self, value: Any) -> Any:
+        """The Tensor whose very values these are, if it is known: a detached Tensor is drawn as what it came from."""
+        if isinstance(value, np.ndarray):
+            return self._owners.get(id(value), value)
+        if isinstance(value, Tensor) and value.source is None:
+            return self._owners.get(id(value.value), value)
+        return value
+
+    def _add_operation(self, tensor: Tensor) -> None:
+        primitive, args, settings = _source(tensor)
+        scope = self._homes.get(tensor)
+        node = Node(
+            "operation",
+            labels.operation(primitive, settings),
+            [labels.array(tensor)],
+            [self._node(arg, scope) for arg in args],
+            ordered=len(args) > 1 and primitive.__name__ not in labels.COMMUTATIVE,
+            formula=labels.formula(primitive),
+            scope=scope,
+        )
+        self._nodes[id(tensor)] = self._graph.add(node)
+
+    # Leaves
+
+    def _is_leaf(self, value: Any) -> bool:
+        return not isinstance(value, Tensor) or value.source is None or value in self._inputs
+
+    def _is_known(self, leaf: Any) -> bool:
+        """Whether it is a variable or input, or was given a name."""
+        return isinstance(leaf, Tensor) and (isinstance(leaf, Variable) or leaf in self._inputs or leaf in self._names)
+
+    def _is_number(self, leaf: Any) -> bool:
+        free = isinstance(leaf, Tensor) and leaf.requires_grad
+        return np.ndim(leaf) == 0 and not free and not self._is_known(leaf)
+
+    def _kind(self, leaf: Any) -> Kind:
+        if isinstance(leaf, Variable):
+            return "parameter" if isinstance(leaf, Parameter) else "state"
+        free = isinstance(leaf, Tensor) and (leaf.requires_grad or not self._inputs)
+        return "input" if free or self._is_known(leaf) else "constant"
+
+    def _name_leaves(self, values: Iterable[Any]) -> None:
+        """Decide on the kind and name of every leaf, numbering the nameless of a kind, and draw the inputs."""
+        leaves = {id(value): value for value in map(self._origin, values) if self._is_leaf(value)}
+        leaves = {key: leaf for key, leaf in leaves.items() if not self._is_number(leaf)}
+        names = {key: self._name(leaf) for key, leaf in leaves.items()}
+        nameless = Counter(self._kind(leaf) for key, leaf in leaves.items() if not names[key])
+        numbered: Counter[Kind] = Counter()
+        for key, leaf in leaves.items():
+            kind, name = self._kind(leaf), names[key]
+            if name is None:
+                numbered[kind] += 1
+                name = f"{kind} {numbered[kind]}" if nameless[kind] > 1 else kind
+            self._leaves[key] = kind, name
+            if kind == "input":
+                self._node(leaf, None)
+
+    def _name(self, leaf: Any) -> str | None:
+        given = self._names.get(leaf) if isinstance(leaf, Tensor) else None
+        return given or (leaf.name if isinstance(leaf, Variable) else None)
+
+    def _node(self, value: Any, scope: Scope | None) -> Node:
+        """The node of an argument that is used in `scope`. A leaf is drawn where it is first needed, a number anew."""
+        value = self._origin(value)
+        if id(value) in self._nodes:
+            return self._nodes[id(value)]
+        if id(value) not in self._leaves:
+            return self._graph.add(Node("constant", labels.number(value), scope=scope))
+        kind, name = self._leaves[id(value)]
+        details = [labels.array(value)]
+        if kind in ("parameter", "state"):
+            details.append(labels.count(value))
+            scope = _owner(name, scope)
+        self._nodes[id(value)] = self._graph.add(Node(kind, name, details, scope=scope))
+        return self._nodes[id(value)]
+
+
+def _source(tensor: Tensor) -> Source:
+    assert tensor.source is not None
+    return tensor.source
+
+
+def _owner(path: str, scope: Scope | None) -> Scope | None:
+    """The call of the module that holds the variable at `path`, if `scope` lies in one; else `scope`."""
+    owner, around = path.rpartition(".")[0], scope
+    while around is not None and around.path != owner:
+        around = around.parent
+    return around or scope

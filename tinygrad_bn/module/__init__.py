@@ -1,0 +1,6 @@
+"""Module: what has parameters, its summary, and its files."""
+
+from tinygrad_bn.module.modules import Module as Module
+from tinygrad_bn.module.modules import locate as locate
+from tinygrad_bn.module.modules import walk as walk
+from tinygrad_bn.module.summary import Summary as Summary

@@ -1,0 +1,271 @@
+"""Module: what has parameters. It keeps no list of them; it walks its own attributes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_bn import names
+from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
+from tinygrad_bn.mode import Recorder, current, using
+from tinygrad_bn.module.files import read_arrays, write_arrays
+from tinygrad_bn.module.summary import Shape, Summary
+from tinygrad_bn.tensors import as_array
+from tinygrad_bn.variables import Parameter, State, Variable
+
+
+class Module:
+    """A function with parameters: its attributes that are variables, modules, or lists and dicts of them.
+
+    A subclass sets attributes and defines `forward`. The path of an attribute, such as `layers.3.kernel`, is its only
+    name; what can be reached by two paths counts once, under the first.
+
+    Attributes:
+        training: whether it runs as in training where no call says otherwise; new modules do.
+    """
+
+    training: bool = True
+    _trainable: bool = True
+
+    def __call__(self, x: Any, *, training: bool | None = None) -> Any:
+        """forward(x), in training or in inference mode; None leaves that to the modules.
+
+        Raises:
+            ShapeError, DtypeError: `x` does not fit; the message names the module by its path.
+        """
+        try:
+            if training is not None:
+                with using(training=training):
+                    return self(x)
+            recorder = current().recorder
+            if recorder is not None:
+                return self._recorded(x, recorder)
+            return self.forward(self.accept(x))
+        except (ShapeError, DtypeError) as error:
+            locate(error, self)
+            raise
+
+    def _recorded(self, x: Any, recorder: Recorder) -> Any:
+        recorder.enter(self)
+        try:
+            return self.forward(self.accept(x))
+        finally:
+            recorder.leave(self)
+
+    def accept(self, x: Any) -> Any:
+        """`x` as `forward` is to see it."""
+        return x
+
+    def forward(self, x: Any) -> Any:
+        """What the module computes."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward(x)")
+
+    # How it runs
+
+    @property
+    def in_training(self) -> bool:
+        """Whether the present call runs as in training: what `training=` said, else this module's own mode."""
+        said = current().training
+        return self.training if said is None else said
+
+    def train(self, mode: bool = True) -> Self:
+        """Put it and all modules under it into training mode."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Put it and all modules under it into inference mode."""
+        return self.train(False)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether it is learned; setting it also sets every module and parameter under it."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, wanted: bool) -> None:
+        for _, found in walk(self):
+            if isinstance(found, Module):
+                found._trainable = wanted
+            elif isinstance(found, Parameter):
+                found.trainable = wanted
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of the parameters."""
+        for _, found in walk(self):
+            if isinstance(found, Parameter):
+                found.grad = None
+
+    # What it holds
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """Path and module: itself, under the empty path, and all modules under it."""
+        return ((path, found) for path, found in walk(self) if isinstance(found, Module))
+
+    def modules(self) -> Iterator[Module]:
+        """Itself and all modules under it."""
+        return (module for _, module in self.named_modules())
+
+    def named_variables(self) -> Iterator[tuple[str, Variable]]:
+        """Path and variable: all parameters and states.
+
+        Raises:
+            NotBuiltError: a layer does not know its input shape yet, and so has none.
+        """
+        for path, module in self.named_modules():
+            module.ensure_built(path)
+        return ((path, found) for path, found in walk(self) if isinstance(found, Variable))
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Path and parameter. Raises as `named_variables`."""
+        return ((path, found) for path, found in self.named_variables() if isinstance(found, Parameter))
+
+    def named_states(self) -> Iterator[tuple[str, State]]:
+        """Path and state, such as moving averages. Raises as `named_variables`."""
+        return ((path, found) for path, found in self.named_variables() if isinstance(found, State))
+
+    def parameters(self) -> list[Parameter]:
+        """All parameters, each once. Raises as `named_variables`."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def ensure_built(self, path: str = "") -> None:
+        """Raise NotBuiltError if its parameters are still to come; `path` says where it is."""
+
+    # Its values
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """A copy of the values of all parameters and states, by path. Raises as `named_variables`."""
+        return {path: variable.numpy() for path, variable in self.named_variables()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the values of another module's `state_dict`, all of them or none.
+
+        Raises:
+            SettingError: paths are missing or unexpected; the message lists everything that is wrong.
+            ShapeError: the paths are right, but values do not fit.
+        """
+        variables = dict(self.named_variables())
+        values = {path: as_array(state[path]) for path in variables if path in state}
+        strangers = [f"{path} is missing" for path in variables if path not in state]
+        strangers += [names.unknown("path", path, variables) for path in state if path not in variables]
+        misfits = [problem for path, value in values.items() if (problem := _misfit(path, variables[path], value))]
+        if strangers or misfits:
+            kind = SettingError if strangers else ShapeError
+            raise kind("\n  ".join([f"{type(self).__name__} cannot take over these values:", *strangers, *misfits]))
+        for path, value in values.items():
+            variables[path].assign(value, "load_state_dict")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the values of all parameters and states to an .npz file; a failure leaves an older one as it was."""
+        write_arrays(path, self.state_dict())
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Take over the values that `save` wrote, all of them or none.
+
+        Raises:
+            SettingError, ShapeError: as `load_state_dict`; or the file is not one that `save` wrote.
+        """
+        self.load_state_dict(read_arrays(path))
+
+    # How it presents itself
+
+    def settings(self) -> dict[str, tuple[Any, Any]]:
+        """Value and default of each argument of the constructor that it keeps under the argument's name."""
+        from inspect import signature  # only those who look pay for its import
+
+        arguments = signature(type(self)).parameters.values()
+        kept = [(each, vars(self)[each.name]) for each in arguments if each.name in vars(self)]
+        return {each.name: (value, each.default) for each, value in kept if not any(walk(value))}
+
+    def expects(self, what: str, came: Any) -> Exception:
+        """The error that says what this module expects and what came; the call that it ends adds the path."""
+        kind, shown = (ShapeError, came.shape) if hasattr(came, "shape") else (DtypeError, repr(came))
+        error = kind(f"{_called(self)} expects {what}; got {shown}")
+        vars(error).update(module=self, said=f" expects {what}; got {shown}")
+        return error
+
+    def known_output_shape(self) -> Shape | None:
+        """The shape of its results, None for the batch axis; None where it is not known."""
+        return None
+
+    def summary(self, print_fn: Callable[[str], object] | None = print) -> Summary:
+        """Print, and return, a table of the modules with their output shapes and numbers of parameters."""
+        summary = Summary(self)
+        if print_fn is not None:
+            print_fn(str(summary))
+        return summary
+
+    def __repr__(self) -> str:
+        lines: list[str] = []
+        above: list[tuple[str, Module]] = []
+        for path, module in self.named_modules():
+            while above and above[-1][0] and not path.startswith(f"{above[-1][0]}."):
+                above.pop()
+            parent_path, parent = above[-1] if above else ("", None)
+            name = f"{path[len(parent_path) :].lstrip('.')}: " if path else ""
+            lines.append("  " * len(above) + name + module._line(parent))
+            above.append((path, module))
+        return "\n".join(lines)
+
+    def _line(self, parent: Module | None) -> str:
+        """The settings that are not the default, and the mode where it is not the parent's."""
+        said = {name: value for name, (value, default) in self.settings().items() if repr(value) != repr(default)}
+        if parent is None or parent.training != self.training:
+            said["training"] = self.training
+        if not self.trainable and (parent is None or parent.trainable):
+            said["trainable"] = False
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in said.items())})"
+
+
+def walk(root: Any) -> Iterator[tuple[str, Module | Variable]]:
+    """Path and thing: every module and variable that can be reached, each once, in the order of definition."""
+    seen: set[int] = set()
+    waiting: list[tuple[str, Any]] = [("", root)]
+    while waiting:
+        path, thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, (Module, Variable)):
+            yield path, thing
+        waiting += [(f"{path}.{key}" if path else str(key), value) for key, value in reversed(_inside(thing))]
+
+
+def _inside(thing: Any) -> list[tuple[Any, Any]]:
+    """Name and value of what may lead to more: attributes, entries, elements."""
+    if isinstance(thing, Module):
+        thing = vars(thing)
+    elif not isinstance(thing, (list, tuple, dict)):
+        return []
+    named = thing.items() if isinstance(thing, dict) else enumerate(thing)
+    return [(key, value) for key, value in named if isinstance(value, (Variable, Module, list, tuple, dict))]
+
+
+def locate(error: Exception, outer: Module) -> None:
+    """Let the message of `error` name the module that it comes from, by its path under `outer`."""
+    told = vars(error)
+    blamed = told.setdefault("module", outer)
+    said = told.setdefault("said", f": {error}")
+    path = next((path for path, module in outer.named_modules() if module is blamed), None)
+    if path is not None:
+        error.args = (f"{_called(blamed, path)}{said}",)
+
+
+def _called(module: Module, path: str = "") -> str:
+    """How messages call a module: by its kind and, where there is one, its path or name."""
+    path = path or getattr(module, "name", None) or ""
+    return f'{type(module).__name__} "{path}"' if path else type(module).__name__
+
+
+def _misfit(path: str, variable: Variable, value: NDArray[Any]) -> str | None:
+    """What is wrong with giving `value` to the variable, if anything is."""
+    if value.shape != variable.shape:
+        return f"{path} expects shape {variable.shape}; got {value.shape}"
+    if not np.can_cast(value.dtype, variable.dtype, "same_kind"):
+        return f"{path} expects {variable.dtype}; got {value.dtype}"
+    return None

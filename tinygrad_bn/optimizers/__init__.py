@@ -1,0 +1,41 @@
+"""Optimizers: from the gradients of the parameters to their new values.
+
+    optimizer = SGD(learning_rate=0.01, momentum=0.9)
+    loss.backward()
+    optimizer.step(model.parameters())
+    optimizer.zero_grad()
+
+The order within a step is clip, regularizer, decay, constraint: the gradients of the loss are clipped; what a
+regularizer adds to them is not; the weights decay and take their step; a constraint has the last word.
+"""
+
+from __future__ import annotations
+
+from tinygrad_bn import names
+from tinygrad_bn.errors import SettingError
+from tinygrad_bn.optimizers.base import Optimizer, Rate
+from tinygrad_bn.optimizers.sgd import SGD
+
+__all__ = ["SGD", "Optimizer", "Rate", "get"]
+
+_BY_NAME = {"sgd": SGD}
+
+
+def get(optimizer: str | Optimizer) -> Optimizer:
+    """An optimizer from its name, with default settings, or from itself.
+
+    Raises:
+        ValueError: there is no optimizer of that name.
+        TypeError: it is neither; a class, for instance, instead of an instance.
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, str):
+        if optimizer.lower() not in _BY_NAME:
+            raise SettingError(names.unknown("optimizer", optimizer, _BY_NAME))
+        return _BY_NAME[optimizer.lower()]()
+    if isinstance(optimizer, type):
+        raise TypeError(
+            f"optimizer expects an instance; got the class {optimizer.__name__}: write {optimizer.__name__}()"
+        )
+    raise TypeError(f"optimizer expects a name or an Optimizer; got {optimizer!r}")
