@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from tinygrad_bn import names, ops
 from tinygrad_bn.errors import SettingError, ShapeError
 from tinygrad_bn.module.settings import number
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
 
 Generator = np.random.Generator
 Shape = tuple[int, ...]
@@ -70,7 +72,9 @@ class Initializer:
         raise NotImplementedError(f"{type(self).__name__} defines no report(shape)")
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+        code = type(self).__init__.__code__
+        given = {name: getattr(self, name) for name in code.co_varnames[1 : code.co_argcount]}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def _lengths(self, shape: Sequence[int]) -> Shape:
         try:
@@ -105,9 +109,7 @@ _DISTRIBUTIONS = {
         2 / TRUNCATED_STDDEV,
     ),
     "untruncated_normal": _Distribution("normal", lambda shape, rng: rng.standard_normal(shape), math.inf),
-    "uniform": _Distribution(
-        "uniform", lambda shape, rng: math.sqrt(3) * rng.uniform(-1, 1, shape), math.sqrt(3)
-    ),
+    "uniform": _Distribution("uniform", lambda shape, rng: math.sqrt(3) * rng.uniform(-1, 1, shape), math.sqrt(3)),
 }
 _DISTRIBUTIONS["normal"] = _DISTRIBUTIONS["truncated_normal"]
 
@@ -217,7 +219,7 @@ class Constant(Initializer):
     """Every element is `value`."""
 
     def __init__(self, value: float = 0.0) -> None:
-        self.value = number(self, "value", value, "a finite number", lambda _: True)
+        self.value = number(self, "value", value)
 
     def draw(self, shape: Shape, rng: Generator) -> NDArray[Any]:
         return np.full(shape, self.value, np.float64)
@@ -244,8 +246,8 @@ class RandomNormal(Initializer):
     """mean + stddev * z with z standard normal."""
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
-        self.mean = number(self, "mean", mean, "a finite number", lambda _: True)
-        self.stddev = number(self, "stddev", stddev, "a number not below 0", lambda s: s >= 0)
+        self.mean: float = number(self, "mean", mean)
+        self.stddev: float = number(self, "stddev", stddev, "a number not below 0", lambda s: s >= 0)
         self.seed = seed
 
     def draw(self, shape: Shape, rng: Generator) -> NDArray[Any]:
@@ -270,7 +272,7 @@ class RandomUniform(Initializer):
     """Uniform in [minval, maxval)."""
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
-        self.minval = number(self, "minval", minval, "a finite number", lambda _: True)
+        self.minval = number(self, "minval", minval)
         self.maxval = number(self, "maxval", maxval, f"a number not below minval={minval!r}", lambda m: m >= minval)
         self.seed = seed
 
@@ -288,14 +290,15 @@ class Orthogonal(Initializer):
     """
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
-        self.gain = number(self, "gain", gain, "a finite number", lambda _: True)
+        self.gain: float = number(self, "gain", gain)
         self.seed = seed
 
     def draw(self, shape: Shape, rng: Generator) -> NDArray[Any]:
         rows, columns = self._matrix(shape)
         q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
-        q = self.gain * q * np.sign(np.diagonal(r))
-        return (q if rows >= columns else q.T).reshape(shape)
+        q = q * np.sign(np.diagonal(r))
+        orthogonal: NDArray[Any] = self.gain * (q if rows >= columns else q.T)
+        return orthogonal.reshape(shape)
 
     def report(self, shape: Sequence[int]) -> Report:
         variance = self.gain**2 / max(1, *self._matrix(self._lengths(shape)))
@@ -328,11 +331,11 @@ _KINDS: dict[str, type[Initializer]] = {
 }
 
 
-def get(initializer: str | Initializer | type[Initializer]) -> Initializer:
+def get(initializer: str | Initializer | type[Initializer], where: str = "") -> Initializer:
     """The initializer of a snake_case name such as "he_normal", of a class, or itself.
 
     Raises:
-        SettingError: there is none of that name; the message lists them.
+        SettingError: `where` was given something else; the message lists the names.
     """
     if isinstance(initializer, Initializer):
         return initializer
@@ -340,4 +343,4 @@ def get(initializer: str | Initializer | type[Initializer]) -> Initializer:
         return initializer()
     if isinstance(initializer, str) and initializer in _KINDS:
         return _KINDS[initializer]()
-    raise SettingError(names.unknown("initializer", initializer, _KINDS))
+    raise SettingError(names.unknown("initializer", initializer, _KINDS, where))

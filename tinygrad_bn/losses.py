@@ -163,8 +163,7 @@ class _Crossentropy(Loss):
         epsilon = max(EPSILON, float(np.finfo(y_pred.dtype).epsneg))
         return ops.clip(y_pred, epsilon, 1 - epsilon)
 
-    def _expect_shares(self, y_true: NDArray[Any]) -> None:
-        """Raise if `y_true` is not made of numbers from 0 to 1."""
+    def check(self, y_true: NDArray[Any], shape: tuple[int, ...]) -> None:
         if not (y_true.min() >= 0 and y_true.max() <= 1):
             wrong = y_true[~((y_true >= 0) & (y_true <= 1))][0]
             raise ValueError(f"{self._name} expects y_true from 0 to 1; got {wrong:g}")
@@ -175,9 +174,6 @@ class BinaryCrossentropy(_Crossentropy):
 
     _activation = ops.sigmoid
     _output = "a sigmoid"
-
-    def check(self, y_true: NDArray[Any], shape: tuple[int, ...]) -> None:
-        self._expect_shares(y_true)
 
     def per_sample(self, y_true: Array, y_pred: Array) -> Array:
         t = _cast(y_true, y_pred.dtype)
@@ -200,9 +196,6 @@ class CategoricalCrossentropy(_Crossentropy):
             hint = "; for integer labels there is SparseCategoricalCrossentropy" if y_true.ndim < len(shape) else ""
             raise ShapeError(f"{self._name} expects y_true of the shape of y_pred, {shape}; got {y_true.shape}{hint}")
         return y_true
-
-    def check(self, y_true: NDArray[Any], shape: tuple[int, ...]) -> None:
-        self._expect_shares(y_true)
 
     def per_sample(self, y_true: Array, y_pred: Array) -> Array:
         t = _cast(y_true, y_pred.dtype)

@@ -118,7 +118,10 @@ _BY_NAME: Final[dict[str, PerSample]] = {
 }
 
 
-def get(metric: str | Metric | PerSample) -> Metric:
+MetricLike = str | Metric | PerSample
+
+
+def get(metric: MetricLike) -> Metric:
     """A metric from its name, such as "accuracy" or "mse", from a function of y_true and y_pred, or from itself.
 
     Raises:

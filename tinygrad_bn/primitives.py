@@ -244,13 +244,14 @@ class Derived(Function[P]):
         if any(isinstance(array, (list, tuple)) for array in arrays):
             arrays = self.arrayed(arrays)
         try:
-            return self.forward(*arrays, **settings)  # type: ignore[call-arg, arg-type]
+            result = self.forward(*arrays, **settings)  # type: ignore[call-arg, arg-type]
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             if any(isinstance(array, (int, float)) for array in arrays):
                 return self(*self.arrayed(arrays), **settings)  # type: ignore[call-arg, arg-type]
             if isinstance(error, (AttributeError, SettingError)):
                 raise
             raise self.explain(error, arrays, settings) from None
+        return np.asarray(result) if isinstance(result, np.generic) else result
 
 
 class _EachRule:

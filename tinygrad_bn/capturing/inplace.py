@@ -7,7 +7,7 @@ arrays are overwritten by the same NumPy calls, in the same order, with the same
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from tinygrad_bn.capturing.reading import Ref, Text, Unreadable, read
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
 
-Arrays = Sequence[NDArray[Any]]
+Arrays: TypeAlias = "Sequence[NDArray[Any]]"
 
 
 class InPlace:

@@ -116,8 +116,8 @@ def _products(result: Tensor, parameters: Mapping[Parameter, str]) -> list[tuple
         pending += above - seen
         seen |= above
     made = sorted((tensor for tensor in seen if tensor.source), key=lambda tensor: tensor.serial)
-    sources = [tensor.source for tensor in made if tensor.source]
-    return [args for primitive, args, _ in sources if primitive is ops.matmul and args[1] in parameters]
+    factors = [tensor.source[1] for tensor in made if tensor.source and tensor.source[0] is ops.matmul]
+    return [(x, kernel) for x, kernel in factors if isinstance(kernel, Parameter) and kernel in parameters]
 
 
 def _entering(error: Tensor, output: Tensor) -> Tensor:

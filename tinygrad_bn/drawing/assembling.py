@@ -32,12 +32,12 @@ class Assembly:
         self,
         title: str = "",
         inputs: Sequence[Tensor] = (),
-        names: Mapping[str, Tensor] | None = None,
+        names: Mapping[Tensor, str] | None = None,
         homes: Mapping[Tensor, Scope | None] | None = None,
         updates: Sequence[tuple[Variable, Tensor, Scope | None]] = (),
     ) -> None:
         self._inputs = dict.fromkeys(inputs)
-        self._names = {tensor: name for name, tensor in reversed((names or {}).items())}
+        self._names = names or {}
         self._homes = homes or {}
         self._updates = updates
         self._owners: dict[int, Tensor] = {}
@@ -52,11 +52,14 @@ class Assembly:
         ends = [*outputs.values(), *(data for _, data, _ in self._updates)]
         operations = self._operations(ends)
         self._name_leaves([*self._inputs, *(arg for tensor in operations for arg in _source(tensor)[1]), *ends])
+        updates: dict[int, list[tuple[Variable, Scope | None]]] = {}
+        for variable, data, scope in self._updates:
+            updates.setdefault(id(self._origin(data)), []).append((variable, scope))
         for tensor in operations:
             self._add_operation(tensor)
-        for variable, data, scope in self._updates:
-            name = self._names.get(variable, "state")
-            self._graph.add(Node("state", name, ["updated"], [self._node(data, scope)], scope=scope))
+            for variable, scope in updates.pop(id(tensor), ()):
+                name = self._names.get(variable, "state")
+                self._graph.add(Node("state", name, ["updated"], [self._nodes[id(tensor)]], scope=scope))
         for name, tensor in outputs.items():
             self._graph.add(Node("output", name, [labels.array(tensor)], [self._node(tensor, None)]))
         return self._graph
@@ -83,12 +86,13 @@ class Assembly:
     def _add_operation(self, tensor: Tensor) -> None:
         primitive, args, settings = _source(tensor)
         scope = self._homes.get(tensor)
+        arguments = [self._node(arg, scope) for arg in args if not self._is_number(arg)]
         node = Node(
             "operation",
-            labels.operation(primitive, settings),
+            labels.with_numbers(labels.operation(primitive, settings), args, self._is_number),
             [labels.array(tensor)],
-            [self._node(arg, scope) for arg in args],
-            ordered=len(args) > 1 and primitive.__name__ not in labels.COMMUTATIVE,
+            arguments,
+            ordered=len(arguments) > 1 and primitive.__name__ not in labels.COMMUTATIVE,
             formula=labels.formula(primitive),
             scope=scope,
         )
@@ -103,9 +107,11 @@ class Assembly:
         """Whether it is a variable or input, or was given a name."""
         return isinstance(leaf, Tensor) and (isinstance(leaf, Variable) or leaf in self._inputs or leaf in self._names)
 
-    def _is_number(self, leaf: Any) -> bool:
-        free = isinstance(leaf, Tensor) and leaf.requires_grad
-        return np.ndim(leaf) == 0 and not free and not self._is_known(leaf)
+    def _is_number(self, value: Any) -> bool:
+        """Whether it is a single number that nobody gave a name to: not worth a node of its own."""
+        value = self._origin(value)
+        free = isinstance(value, Tensor) and value.requires_grad
+        return np.ndim(value) == 0 and self._is_leaf(value) and not free and not self._is_known(value)
 
     def _kind(self, leaf: Any) -> Kind:
         if isinstance(leaf, Variable):

@@ -20,7 +20,13 @@ from tinygrad_bn.tensors import Tensor
 _LAID_OUT_UNASKED = 500  # nodes; beyond that a layout can take longer than a notebook's reader wants to wait
 
 
-def draw(target: Any, *inputs: Any, names: Mapping[str, Tensor] | None = None, fold: bool = False) -> Drawing:
+def draw(
+    target: Any,
+    *inputs: Any,
+    names: Mapping[str, Tensor] | None = None,
+    updates: bool = False,
+    fold: bool = False,
+) -> Drawing:
     """The computation graph of a Tensor or of a module.
 
     Of a Tensor, what it was made from, as far as it is remembered for gradients. A module is run once with the
@@ -30,6 +36,7 @@ def draw(target: Any, *inputs: Any, names: Mapping[str, Tensor] | None = None, f
         target: a Tensor; a module; or a Graph.
         inputs: the arrays or Tensors to call the module with.
         names: names for leaves that have none, such as `{"x": x}`, or for other names than their own.
+        updates: draw also how a module's states are updated, such as moving averages in training.
         fold: draw runs of identical blocks once, with the number of repeats.
 
     Raises:
@@ -41,7 +48,7 @@ def draw(target: Any, *inputs: Any, names: Mapping[str, Tensor] | None = None, f
     elif isinstance(target, Tensor):
         graph = read_tensor(target, names or {})
     elif callable(target) and hasattr(target, "named_modules"):
-        graph = read_module(target, inputs, names or {})
+        graph = read_module(target, inputs, names or {}, updates)
     else:
         raise TypeError(f"draw expects a Tensor, or a module and an example input; got {type(target).__name__}")
     return Drawing(folded(graph) if fold else graph)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from string import Formatter
 from typing import Any
 
@@ -23,6 +23,16 @@ def operation(primitive: Primitive[Any], settings: Mapping[str, Any]) -> str:
         if name in ("axis", "axes") and settings[name] is None:
             label = re.sub(rf" *\S*\{{{name}\}}", "", label)
     return label.format(**{name: _readable(name, value) for name, value in settings.items()})
+
+
+def with_numbers(label: str, args: Sequence[Any], is_number: Callable[[Any], bool]) -> str:
+    """The label with the arguments that are single numbers: `* 0.9`, `1 -`, `where(_, _, 0)`."""
+    shown = [number(arg) if is_number(arg) else "_" for arg in args]
+    if all(word == "_" for word in shown):
+        return label
+    if len(shown) != 2:
+        return f"{label}({', '.join(shown)})"
+    return " ".join(word for word in (shown[0], label, shown[1]) if word != "_")
 
 
 def formula(primitive: Primitive[Any]) -> str:
@@ -51,6 +61,8 @@ def _readable(name: str, value: Any) -> Any:
     """A setting as one would type it."""
     if name == "index":
         return ", ".join(map(_index, value))
+    if name == "axis" and isinstance(value, tuple) and len(value) == 1:
+        return value[0]
     if isinstance(value, type) and issubclass(value, np.generic):
         return np.dtype(value)
     return value

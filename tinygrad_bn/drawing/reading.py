@@ -27,10 +27,10 @@ def read_tensor(target: Tensor, names: Mapping[str, Tensor]) -> Graph:
             f"draw expects a Tensor that remembers how it was made; got a leaf of shape {target.shape}. "
             "Let something that it is made from require a gradient, or draw a module with an example input"
         )
-    return Assembly(names=names).graph({"output": target})
+    return Assembly(names=_by_tensor(names)).graph({"output": target})
 
 
-def read_module(target: Any, inputs: Sequence[Any], names: Mapping[str, Tensor]) -> Graph:
+def read_module(target: Any, inputs: Sequence[Any], names: Mapping[str, Tensor], updates: bool) -> Graph:
     """What a module does with example inputs, every operation inside the call that made it.
 
     The module is run once. Variables and generators are afterwards as before; a module that is not built yet is built.
@@ -46,8 +46,9 @@ def read_module(target: Any, inputs: Sequence[Any], names: Mapping[str, Tensor])
     with frozen_state(), using(recorder=watcher):
         outputs = _named(target(*given))
     watcher.name_scopes()
-    names = {**dict(target.named_parameters()), **dict(target.named_states()), **names}
-    assembly = Assembly(type(target).__name__, given, names, watcher.homes, watcher.updates)
+    paths = {variable: path for path, variable in (*target.named_parameters(), *target.named_states())}
+    called = {**paths, **_by_tensor(names)}
+    assembly = Assembly(type(target).__name__, given, called, watcher.homes, watcher.updates if updates else ())
     return assembly.graph(outputs)
 
 
@@ -58,6 +59,10 @@ def _build(target: Any, inputs: Sequence[Any]) -> None:
     except NotBuiltError:
         with using(recorder=None, gradients=False, training=False):
             target(*inputs)
+
+
+def _by_tensor(names: Mapping[str, Tensor]) -> dict[Tensor, str]:
+    return {tensor: name for name, tensor in names.items()}
 
 
 def _named(returned: Any) -> dict[str, Tensor]:

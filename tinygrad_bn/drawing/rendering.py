@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sysconfig
-from functools import cache
 from typing import Literal
 
 _DOTS_PER_INCH = 144
@@ -35,11 +34,17 @@ def engine() -> str:
     Raises:
         RuntimeError: there is neither.
     """
-    places = [None, sysconfig.get_path("scripts"), sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user"))]
-    found = shutil.which("dot") or next(filter(None, (shutil.which("graphviz-pure", path=place) for place in places)), None)
+    places = [
+        None,
+        sysconfig.get_path("scripts"),
+        sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user")),
+    ]
+    found = shutil.which("dot") or next(
+        filter(None, (shutil.which("graphviz-pure", path=place) for place in places)), None
+    )
     if found is None:
         raise RuntimeError(
-            "SVG and PNG need a layout engine, and there is none: `pip install graphviz-pure`, or install Graphviz from "
-            "https://graphviz.org/download. The texts (.dot, .mermaid, .text) need none"
+            "SVG and PNG need a layout engine, and there is none: pip install graphviz-pure, or install Graphviz "
+            "(https://graphviz.org/download). The texts .dot, .mermaid and .text need none"
         )
     return found

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_bn.errors import SettingError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -37,7 +39,7 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     import zipfile
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, ValueError, TypeError, EOFError) as error:
-        raise SettingError(f"load expects an .npz file that save wrote; got {os.fspath(path)!r}: {error}") from None
+        raise SettingError(f"load expects an .npz file that save wrote; got {os.fspath(path)!r}") from error

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinygrad_bn import names
 from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
 from tinygrad_bn.mode import Recorder, current, using
 from tinygrad_bn.module.files import read_arrays, write_arrays
-from tinygrad_bn.module.summary import Shape, Summary
+from tinygrad_bn.module.summary import Shape, Summary, spelled
 from tinygrad_bn.tensors import as_array
 from tinygrad_bn.variables import Parameter, State, Variable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class Module:
@@ -152,7 +154,7 @@ class Module:
         variables = dict(self.named_variables())
         values = {path: as_array(state[path]) for path in variables if path in state}
         strangers = [f"{path} is missing" for path in variables if path not in state]
-        strangers += [names.unknown("path", path, variables) for path in state if path not in variables]
+        strangers += [_unexpected(path, variables) for path in state if path not in variables]
         misfits = [problem for path, value in values.items() if (problem := _misfit(path, variables[path], value))]
         if strangers or misfits:
             kind = SettingError if strangers else ShapeError
@@ -183,10 +185,14 @@ class Module:
         return {each.name: (value, each.default) for each, value in kept if not any(walk(value))}
 
     def expects(self, what: str, came: Any) -> Exception:
-        """The error that says what this module expects and what came; the call that it ends adds the path."""
-        kind, shown = (ShapeError, came.shape) if hasattr(came, "shape") else (DtypeError, repr(came))
-        error = kind(f"{_called(self)} expects {what}; got {shown}")
-        vars(error).update(module=self, said=f" expects {what}; got {shown}")
+        """The error that says what this module expects, and which array, Tensor or shape came."""
+        shape = getattr(came, "shape", came)
+        return self.error(ShapeError, f"expects {what}; got {spelled(shape)}")
+
+    def error(self, kind: type[Exception], said: str) -> Exception:
+        """The error that says this of this module; the call that it ends adds the path."""
+        error = kind(f"{called(self)} {said}")
+        vars(error).update(module=self, said=f" {said}")
         return error
 
     def known_output_shape(self) -> Shape | None:
@@ -253,13 +259,18 @@ def locate(error: Exception, outer: Module) -> None:
     said = told.setdefault("said", f": {error}")
     path = next((path for path, module in outer.named_modules() if module is blamed), None)
     if path is not None:
-        error.args = (f"{_called(blamed, path)}{said}",)
+        error.args = (f"{called(blamed, path)}{said}",)
 
 
-def _called(module: Module, path: str = "") -> str:
+def called(module: Module, path: str = "") -> str:
     """How messages call a module: by its kind and, where there is one, its path or name."""
     path = path or getattr(module, "name", None) or ""
     return f'{type(module).__name__} "{path}"' if path else type(module).__name__
+
+
+def _unexpected(path: str, variables: Mapping[str, Variable]) -> str:
+    meant = names.nearest(path, variables)
+    return f"{path} is unexpected" + (f": did you mean {meant}?" if meant else "")
 
 
 def _misfit(path: str, variable: Variable, value: NDArray[Any]) -> str | None:

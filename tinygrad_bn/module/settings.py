@@ -11,7 +11,13 @@ import numpy as np
 from tinygrad_bn.errors import SettingError
 
 
-def number(owner: object, name: str, value: Any, expected: str, holds: Callable[[Any], bool]) -> Any:
+def number(
+    owner: object,
+    name: str,
+    value: Any,
+    expected: str = "a finite number",
+    holds: Callable[[Any], bool] = lambda _: True,
+) -> Any:
     """`value`, if it is a finite number for which the condition holds.
 
     Raises:

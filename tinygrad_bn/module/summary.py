@@ -45,7 +45,7 @@ class Summary:
 
     def __str__(self) -> str:
         cells = [("path", "layer", "output shape", "parameters")]
-        cells += [(path, kind, _spelled(shape), f"{size:,}") for path, kind, shape, size in self.rows]
+        cells += [(path, kind, spelled(shape), f"{size:,}") for path, kind, shape, size in self.rows]
         a, b, c, d = (max(map(len, column)) for column in zip(*cells, strict=True))
         lines = [f"{path:{a}}  {kind:{b}}  {shape:{c}}  {size:>{d}}" for path, kind, shape, size in cells]
         rule = "-" * len(lines[0])
@@ -62,5 +62,6 @@ def _owner(path: str, modules: Mapping[str, Module]) -> str:
     return path
 
 
-def _spelled(shape: Shape | None) -> str:
-    return "?" if shape is None else f"({', '.join('batch' if n is None else str(n) for n in shape)})"
+def spelled(shape: Shape | None) -> str:
+    """A shape as messages and tables write it, "?" where it is not known."""
+    return "?" if shape is None else str(shape).replace("None", "batch")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_bn.domains import Case
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.mode import current
 from tinygrad_bn.ops.activations import SELU_ALPHA, SELU_SCALE, leaky_relu, prelu
@@ -44,15 +45,15 @@ def generator(rng: Generator | None = None, seed: int | None = None) -> Generato
     return rng
 
 
-@primitive(label="uniform {low:g} {high:g}", random=True)
+@primitive(label="uniform {low:g} {high:g}", random=True, cases=(Case(shape=(2, 3), low=-1.0, high=2.0, dtype=np.float32),))
 def uniform(*, shape: tuple[int, ...], low: float, high: float, dtype: Any, rng: Generator) -> Array:
-    """Numbers drawn evenly from [low, high)."""
+    """Numbers drawn evenly from `low` to `high` by `rng`, in an array of `shape` and `dtype`."""
     return low + (high - low) * rng.random(shape, np.float32 if dtype == np.float32 else np.float64).astype(dtype)
 
 
-@primitive(label="normal", random=True)
+@primitive(label="normal", random=True, cases=(Case(shape=(2, 3), dtype=np.float32),))
 def normal(*, shape: tuple[int, ...], dtype: Any, rng: Generator) -> Array:
-    """Numbers drawn from the normal distribution of mean 0 and variance 1."""
+    """Numbers drawn from the normal distribution of mean 0 and variance 1 by `rng`, in an array of `shape` and `dtype`."""
     return rng.standard_normal(shape, np.float32 if dtype == np.float32 else np.float64).astype(dtype)
 
 
@@ -60,12 +61,20 @@ uniform.defvjp()
 normal.defvjp()
 
 
+def _probability(name: str, rate: float) -> float:
+    if not 0 <= rate < 1:
+        raise SettingError(f"{name} expects a rate in [0, 1); got {rate!r}")
+    return float(rate)
+
+
 def _kept(x: Array, rate: float, rng: Generator) -> Array:
     """1 with probability 1 - rate, else 0, for each element of x."""
-    if not 0 <= rate < 1:
-        raise SettingError(f"dropout expects a rate in [0, 1); got {rate!r}")
     drawn = uniform(shape=x.shape, low=0.0, high=1.0, dtype=x.dtype, rng=rng)
     return astype(drawn >= rate, dtype=x.dtype)
+
+
+def _array(x: Array) -> Array:
+    return x if hasattr(x, "shape") else np.asarray(x)
 
 
 def dropout(x: Array, rate: float, *, seed: int | None = None, rng: Generator | None = None) -> Array:
@@ -74,7 +83,7 @@ def dropout(x: Array, rate: float, *, seed: int | None = None, rng: Generator | 
     Raises:
         ValueError: `rate` is not in [0, 1).
     """
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    rate, x = _probability("dropout", rate), _array(x)
     return x * (_kept(x, rate, generator(rng, seed)) / (1 - rate))
 
 
@@ -88,7 +97,7 @@ def alpha_dropout(x: Array, rate: float, *, seed: int | None = None, rng: Genera
 
     Reference: Klambauer et al. (2017), section "New Dropout Technique".
     """
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    rate, x = _probability("alpha_dropout", rate), _array(x)
     limit = -SELU_SCALE * SELU_ALPHA
     kept = _kept(x, rate, generator(rng, seed))
     a = ((1 - rate) * (1 + rate * limit * limit)) ** -0.5
@@ -115,5 +124,5 @@ def rrelu(
         raise SettingError(f"rrelu expects 0 <= lower <= upper; got lower={lower!r} and upper={upper!r}")
     if not training:
         return leaky_relu(x, alpha=(lower + upper) / 2)
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    x = _array(x)
     return prelu(x, uniform(shape=x.shape, low=lower, high=upper, dtype=x.dtype, rng=generator(rng, seed)))

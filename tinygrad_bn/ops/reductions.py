@@ -68,7 +68,7 @@ def count(x: Array, axis: Axis) -> int:
     """How many elements each result of a reduction over `axis` is made of.
 
     Raises:
-        ValueError: none at all, so that there is nothing to average.
+        ValueError: none at all, so that there is nothing to average; `expects` says it in full.
     """
     if x.size == 0:
         raise ValueError

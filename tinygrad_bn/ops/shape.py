@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
+from itertools import pairwise
 from types import EllipsisType
 from typing import Any
 
 import numpy as np
 
+from tinygrad_bn import names
 from tinygrad_bn.domains import Case, integers, real
+from tinygrad_bn.errors import AxisError, SettingError, ShapeError
 from tinygrad_bn.primitives import Array, derived, primitive
 
 
@@ -79,54 +83,70 @@ flip.defvjp(lambda g, y, x, *, axis: flip(g, axis=axis))
     cases=(Case((2, 3), (4, 3)), Case((2, 3), (2, 1), (2, 2), axis=-1)),
     expects="at least one array, all of the same shape but for `axis`",
 )
-def concatenate(*arrays: Array, axis: int = 0) -> Array:
-    """The arrays one behind the other along `axis`. Called with a list, as NumPy's."""
+def concatenate(*arrays: Array, axis: int | None = 0) -> Array:
+    """The arrays one behind the other along `axis`, or flattened for None. Called with a list, as NumPy's."""
     return np.concatenate(arrays, axis=axis)
 
 
 @concatenate.defvjp_each
-def _(position: int, g: Array, y: Array, *arrays: Array, axis: int) -> Array:
-    start = sum(array.shape[axis] for array in arrays[:position])
-    stop = start + arrays[position].shape[axis]
-    return g[(slice(None),) * (axis % g.ndim) + (slice(start, stop),)]
+def _(position: int, g: Array, y: Array, *arrays: Array, axis: int | None) -> Array:
+    lengths = [array.size if axis is None else array.shape[axis] for array in arrays[: position + 1]]
+    start, stop = sum(lengths[:-1]), sum(lengths)
+    before = () if axis is None else (slice(None),) * (axis % g.ndim)
+    return g[(*before, slice(start, stop))].reshape(arrays[position].shape)
 
 
-def stack(arrays: Sequence[Array], axis: int = 0) -> Array:
-    """The arrays, all of one shape, side by side along a new `axis`."""
-    return concatenate([expand_dims(_as_array(array), axis=axis) for array in arrays], axis=axis)
+@derived(
+    cases=(Case((2, 3), (2, 3)), Case((3,), (3,), (3,), axis=-1), Case((), ())),
+    reference=lambda *arrays, axis: np.stack(arrays, axis),
+    expects="at least one array, all of one shape",
+)
+def stack(*arrays: Array, axis: int = 0) -> Array:
+    """The arrays, all of one shape, side by side along a new `axis`. Called with a list, as NumPy's."""
+    return concatenate([expand_dims(array, axis=axis) for array in arrays], axis=axis)
 
 
 def split(x: Array, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Array]:
     """x cut along `axis` into that many equal parts, or before each of the given indices.
 
     Raises:
-        ValueError: the axis cannot be cut into equal parts.
+        AxisError: x lacks the axis.
+        ShapeError: the axis cannot be cut into equal parts.
     """
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    if not -x.ndim <= axis < x.ndim:
+        raise AxisError(f"split expects an axis of x of shape {x.shape}; got axis={axis}")
     length = x.shape[axis]
-    if isinstance(indices_or_sections, int):
-        if indices_or_sections < 1 or length % indices_or_sections:
-            raise ValueError(f"split expects a number of parts that divides {length}; got {indices_or_sections}")
-        step = length // indices_or_sections
-        bounds = list(range(0, length + 1, step)) if step else [0] * (indices_or_sections + 1)
+    if np.ndim(indices_or_sections):
+        bounds = [0, *indices_or_sections, length]  # type: ignore[misc]
     else:
-        bounds = [0, *indices_or_sections, length]
+        parts = operator.index(indices_or_sections)  # type: ignore[arg-type]
+        if parts < 1 or length % parts:
+            raise ShapeError(f"split expects a number of parts that divides {length}; got {parts}")
+        bounds = [length // parts * part for part in range(parts + 1)]
     before = (slice(None),) * (axis % x.ndim)
-    return [x[(*before, slice(*pair))] for pair in zip(bounds, bounds[1:], strict=False)]
+    return [x[(*before, slice(*pair))] for pair in pairwise(bounds)]
 
 
 @primitive(
     label="pad {pad_width}",
     linear=True,
     cases=(Case((2, 3), pad_width=((1, 0), (2, 1))), Case((3,), pad_width=2, constant_values=1.5)),
-    expects="an int, a pair, or a pair (before, after) for each axis of x",
+    expects="as pad_width an int, a pair, or a pair (before, after) for each axis of x",
 )
-def pad(x: Array, /, pad_width: Any, constant_values: float = 0.0) -> Array:
-    """x with a border of `constant_values`: so many before and after along each axis."""
-    return np.pad(x, pad_width, constant_values=constant_values)
+def pad(x: Array, /, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Array:
+    """x with a border of `constant_values`: `pad_width` of them before and after along each axis.
+
+    Raises:
+        ValueError: another `mode` than "constant", which stands there as it does in NumPy's.
+    """
+    if mode != "constant":
+        raise SettingError(names.unknown("mode", mode, ["constant"], "pad()"))
+    return np.pad(x, np.broadcast_to(pad_width, (x.ndim, 2)), constant_values=constant_values)
 
 
 @pad.defvjp
-def _(g: Array, y: Array, x: Array, *, pad_width: Any, constant_values: float) -> Array:
+def _(g: Array, y: Array, x: Array, *, pad_width: Any, **_: Any) -> Array:
     before = np.broadcast_to(pad_width, (x.ndim, 2))[:, 0].tolist()
     return g[tuple(slice(start, start + length) for start, length in zip(before, x.shape, strict=True))]
 
@@ -191,13 +211,16 @@ def _filled_in(index: tuple[Index, ...], arrays: Sequence[Array]) -> tuple[Any, 
     return tuple(next(rest) if part == ARRAY else part for part in index)
 
 
-def take(x: Array, indices: Array, axis: int | None = None) -> Array:
+@derived(
+    domain=(real, integers(-2, 2)),
+    cases=(Case((3, 4), (5,)), Case((3, 4), (2, 2), axis=-1), Case((2, 3), (), axis=0)),
+    reference=lambda x, indices, axis: np.take(x, indices, axis),
+    expects="an axis that x has, and indices inside it",
+)
+def take(x: Array, indices: Array, /, axis: int | None = None) -> Array:
     """The elements of x at `indices` along `axis`; None counts through the flattened x."""
     if axis is None:
-        return getitem(x.reshape((math.prod(x.shape),)), _as_array(indices), index=(ARRAY,))
-    before = (slice(None),) * (axis % x.ndim)
-    return getitem(x, _as_array(indices), index=(*before, ARRAY))
-
-
-def _as_array(x: Any) -> Any:
-    return x if hasattr(x, "shape") else np.asarray(x)
+        return getitem(x.reshape((math.prod(x.shape),)), indices, index=(ARRAY,))
+    if not -x.ndim <= axis < x.ndim:
+        raise AxisError(f"axis={axis} of shape {x.shape}")
+    return getitem(x, indices, index=(*((slice(None),) * (axis % x.ndim)), ARRAY))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_bn.domains import Case, away_from
-from tinygrad_bn.errors import SettingError
 from tinygrad_bn.ops.elementary import sqrt, square
 from tinygrad_bn.ops.reductions import Axis, _filled, _over, count, left, max, mean, spread, sum
 from tinygrad_bn.primitives import Array, derived, primitive
@@ -16,20 +15,23 @@ def _mean(x: Array, axis: Axis) -> Array:
 
 
 def _freedom(x: Array, axis: Axis, ddof: int) -> int:
-    """n - ddof, the degrees of freedom among the n values along `axis`."""
+    """n - ddof, the degrees of freedom among the n values along `axis`; a ValueError if there are none."""
     n = count(x, axis) - ddof
     if n < 1:
-        raise SettingError(f"variance expects more values along axis={axis} than ddof={ddof}; got {n + ddof}")
+        raise ValueError
     return n
 
 
-@derived(cases=(*_over, Case((3, 4), axis=0, ddof=1)), reference=np.var, expects=_filled)
+_spare = "axes that x has, and more than ddof values along them"
+
+
+@derived(cases=(*_over, Case((3, 4), axis=0, ddof=1)), reference=np.var, expects=_spare)
 def var(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
     """sum((x - mean(x)) ** 2) / (n - ddof) over `axis`, `keepdims` as in `sum`, in two passes so that nothing cancels."""
     return sum(square(x - mean(x, axis, keepdims=True)), axis, keepdims) / _freedom(x, axis, ddof)
 
 
-@primitive(label="std axis={axis}", cases=(*_over[:-1], Case((3, 4), axis=0, ddof=1)), reference=np.std, expects=_filled)
+@primitive(label="std axis={axis}", cases=(*_over[:-1], Case((3, 4), axis=0, ddof=1)), reference=np.std, expects=_spare)
 def std(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
     """sqrt(var(x)) over `axis`, `ddof` as in `var` and `keepdims` as in `sum`; the derivative at a constant is 0."""
     shifted = x - np.maximum.reduce(x, axis=axis, keepdims=True)  # a constant, whose mean may round, becomes all 0

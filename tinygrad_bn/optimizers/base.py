@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
@@ -14,11 +14,13 @@ from tinygrad_bn.clipping import clip_by_value, expect_limit, global_norm, limit
 from tinygrad_bn.errors import SettingError, ShapeError
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import Tensor, as_array
-from tinygrad_bn.variables import Parameter, State
+from tinygrad_bn.variables import Parameter, State, Variable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_Plan = tuple[tuple[Variable, ...], InPlace, list[Any]]
+_TAKES_ANY_NAME = 0x08  # the code flag of a function with **arguments
 _NEVER_DECAY = ("gamma", "beta", "alpha")
 
 
@@ -86,6 +88,14 @@ class Optimizer:
     learning_rate = Rate()
     weight_decay = Rate(optional=True)
 
+    def __new__(cls, *_: Any, **settings: Any) -> Self:
+        code = cls.__init__.__code__
+        known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+        for setting in settings:
+            if setting not in known and not code.co_flags & _TAKES_ANY_NAME:
+                raise TypeError(names.unknown("argument", setting, known, f"{cls.__name__}()"))
+        return super().__new__(cls)
+
     def __init__(
         self,
         learning_rate: float,
@@ -97,7 +107,8 @@ class Optimizer:
     ) -> None:
         self._rates: dict[str, float | None] = {}
         self._arrays: dict[np.dtype[Any], dict[str, NDArray[Any]]] = {}
-        self._programs: dict[Any, InPlace] = {}
+        self._programs: dict[bool, InPlace] = {}
+        self._plans: dict[Parameter, _Plan] = {}
         self._known: dict[Parameter, dict[str, State]] = {}
         self._loaded: dict[str, NDArray[Any]] = {}
         self.learning_rate = learning_rate
@@ -115,7 +126,7 @@ class Optimizer:
         return f"{self._name}({said})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_programs": {}}  # they are made anew when needed
+        return {**vars(self), "_programs": {}, "_plans": {}}  # they are made anew when needed
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -187,16 +198,6 @@ class Optimizer:
     def _name(self) -> str:
         return type(self).__name__
 
-    def _set_rate(self, name: str, value: float | None) -> None:
-        appears = (self._rates.get(name) is None) != (value is None)
-        self._rates[name] = value
-        if appears:
-            self._arrays.clear()
-            self._programs.clear()
-        for arrays in self._arrays.values():
-            if value is not None:
-                arrays[name][...] = value
-
     # A step
 
     def _learned(self, parameters: Iterable[Parameter]) -> list[tuple[Parameter, Tensor]]:
@@ -226,14 +227,20 @@ class Optimizer:
 
     def _apply(self, parameter: Parameter, gradient: NDArray[Any]) -> None:
         """The one place where parameters and slots are written."""
-        variables = (parameter, *self._slots_of(parameter))
+        plan = self._plans.get(parameter)
+        if plan is None:
+            plan = self._plans[parameter] = self._planned(parameter)
+        variables, program, rates = plan
+        writer = self._name
+        program([variable.writing(writer) for variable in variables], [gradient, *rates])
+
+    def _planned(self, parameter: Parameter) -> _Plan:
+        """What a step on the parameter writes, by which program, with which rates; good until a rate comes or goes."""
         rates = self._rates_in(parameter.dtype)
         decays = "weight_decay" in rates and (parameter.name or "").rpartition(".")[2] not in _NEVER_DECAY
-        key = (self.slots, decays)
-        if key not in self._programs:
-            self._programs[key] = InPlace(partial(self._text, len(self.slots), tuple(rates), decays))
-        writer = f"{self._name}.step"
-        self._programs[key]([variable.writing(writer) for variable in variables], [gradient, *rates.values()])
+        if decays not in self._programs:
+            self._programs[decays] = InPlace(partial(self._text, len(self.slots), tuple(rates), decays))
+        return (parameter, *self._slots_of(parameter)), self._programs[decays], list(rates.values())
 
     def _text(self, slots: int, names: tuple[str, ...], decays: bool, parameter: Array, *others: Array) -> Any:
         """Decay and update, of what varies from call to call by position: the slots, the gradient, the rates."""
@@ -248,6 +255,16 @@ class Optimizer:
             rates = self._rates.items()
             self._arrays[dtype] = {name: np.array(rate, dtype) for name, rate in rates if rate is not None}
         return self._arrays[dtype]
+
+    def _set_rate(self, name: str, value: float | None) -> None:
+        old = self._rates.get(name)
+        if (value is None, not value) != (old is None, not old):  # slots and programs depend on which rates there are
+            for made in (self._arrays, self._programs, self._plans):
+                made.clear()
+        self._rates[name] = value
+        for arrays in self._arrays.values():
+            if name in arrays:
+                arrays[name][...] = value
 
     def _slots_of(self, parameter: Parameter) -> list[State]:
         states = self._known[parameter]

@@ -1,0 +1,145 @@
+"""gradcheck: analytic derivatives against differences, with an honest account of what the differences can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_bn.checking.certificates import SEVERITY, Certificate, Verdict
+from tinygrad_bn.checking.comparison import Argument, Comparison, Elements
+from tinygrad_bn.checking.ladder import Array
+from tinygrad_bn.checking.projections import Projection
+from tinygrad_bn.checking.subjects import Subject
+from tinygrad_bn.errors import SettingError
+
+DIRECTIONS = 3
+"""Random directions that move all elements, for an argument that has too many to be checked one by one."""
+
+
+def gradcheck(
+    f_or_module: Callable[..., Any],
+    /,
+    *inputs: Any,
+    order: int = 1,
+    seed: int = 0,
+    step: float | None = None,
+    tolerance: float = 1e-6,
+    max_elements: int | None = 100,
+) -> Certificate:
+    """Compare the derivatives by every floating argument, and every parameter of a module, with differences.
+
+    What is differentiated is the sum of all floating results with fixed random weights; for `order=2` then that of all
+    gradients. Each element gets central differences with the steps h, h/4, h/16, ..., extrapolated to h = 0, and an
+    error bound from how the extrapolations differ and from the measured noise of the function. Two sides that differ by
+    more than this bound and `tolerance` times their size are WRONG, unless the slopes on the left and on the right
+    differ and the analytic value lies between them: that is a KINK. Where the bound exceeds `tolerance` times the
+    largest derivative by that argument, or times the results themselves, nothing was shown: that is NOISE.
+
+    An argument of more than `max_elements` elements is checked at so many, drawn at random, and along random
+    directions that move all of them; where a direction disagrees, halving it finds the element.
+
+    All is computed in float64: floating inputs are copied to it, and the variables that the function reads, in a
+    module or through a closure, hold float64 copies of themselves while the check lasts, so that layers, which take
+    their dtype from them, follow. Only what a function itself casts to float32 stays coarse. Each run is made under
+    `frozen_state`, so that random draws through tg are the same in all of them. Inputs, parameters, state, `.grad` and
+    generators are left as they were. A module that has not seen an input shape is built.
+
+    Args:
+        f_or_module: a function of arrays, or a module; it returns floating Tensors in nested lists, tuples or dicts.
+        inputs: its arguments: arrays, Tensors, Python floats, nested lists, tuples or dicts of them; integers and
+            anything else are passed on as they are.
+        order: the highest derivative to check; the higher ones only where the lower ones are good.
+        seed: of the weights, and of the choice of elements and directions.
+        step: the largest step, relative to the size of x; 2 ** -8 if None.
+        tolerance: to what part of itself a derivative has to be right.
+        max_elements: how many elements of an argument to check one by one; None for all.
+
+    Returns:
+        A certificate: true when every verdict is OK, UNUSED or KINK. Each verdict tells of the worst element and, of
+        several orders, the worst.
+
+    Raises:
+        DtypeError: no argument or no result is floating.
+        FloatingPointError: the results at the inputs are not all finite.
+        SettingError: a setting is out of range.
+    """
+    step = 2.0**-8 if step is None else step
+    _refuse_settings(order, step, tolerance, max_elements)
+    subject, rng = Subject(f_or_module, inputs), np.random.default_rng(seed)
+    verdicts: dict[str, Verdict] = {}
+    projection = None
+    with subject.in_float64(), np.errstate(all="ignore"):
+        for level in range(1, order + 1):
+            projection = Projection(subject, projection, rng)
+            for position, name in enumerate(subject.names):
+                verdict = _verdict(projection, position, level, rng, max_elements, step=step, tolerance=tolerance)
+                verdicts[name] = max(verdict, verdicts.get(name, verdict), key=lambda v: v.severity)
+            if not all(verdicts.values()):
+                break
+    return Certificate(verdicts, subject.skipped, order=order, tolerance=tolerance, seed=seed, runs=subject.runs)
+
+
+def _verdict(
+    projection: Projection,
+    position: int,
+    order: int,
+    rng: np.random.Generator,
+    max_elements: int | None,
+    **settings: float,
+) -> Verdict:
+    """What is known of one argument: of its elements, and if those are too many, along directions as well."""
+    if projection.wavering:
+        return Verdict("NONDETERMINISTIC", order, bound=projection.wavering, size=projection.point[position].size)
+    argument = Argument(projection, position, rng, **settings)
+    elements = argument.elements(max_elements)
+    compared, agreed = argument.along_elements(elements), 0
+    if elements.size < argument.size and "WRONG" not in compared.kinds:
+        for _ in range(DIRECTIONS):
+            line = argument.direction(np.arange(argument.size))
+            (kind,) = argument.along(line).kinds
+            agreed += kind == "OK"
+            if kind == "WRONG":
+                elements = np.union1d(elements, argument.culprit(line))
+                compared = argument.along_elements(elements)
+                break
+    verdict = _worst(compared, elements, order, projection.point[position].shape, argument.scales[elements])
+    verdict.size, verdict.directions = argument.size, agreed
+    if verdict.kind == "OK" and order == 1 and not projection.used[position]:
+        verdict.kind = "UNUSED"
+    return verdict
+
+
+def _worst(compared: Comparison, elements: Elements, order: int, shape: tuple[int, ...], scales: Array) -> Verdict:
+    """The verdict on the element with the worst kind, and among those with the largest difference."""
+    severity = np.array([SEVERITY[kind] for kind in compared.kinds])
+    analytic, numeric = compared.analytic / scales, compared.numeric / scales
+    apart = np.nan_to_num(np.abs(analytic - numeric), nan=np.inf)
+    worst = np.lexsort((apart, severity))[-1]
+    kind = compared.kinds[worst]
+    slopes = float(compared.left[worst] / scales[worst]), float(compared.right[worst] / scales[worst])
+    return Verdict(
+        kind,
+        order,
+        element=tuple(map(int, np.unravel_index(elements[worst], shape))),
+        analytic=float(analytic[worst]),
+        numeric=float(numeric[worst]),
+        bound=float(compared.bound[worst] / scales[worst]),
+        slopes=slopes if kind == "KINK" else None,
+        found=int(np.sum(compared.kinds == kind)),
+        checked=elements.size,
+    )
+
+
+def _refuse_settings(order: int, step: float, tolerance: float, max_elements: int | None) -> None:
+    """Raise if one is out of range."""
+    allowed = {
+        "order expects 1, 2 or more": (order, order >= 1),
+        "step expects a number above 0 and below 1": (step, 0 < step < 1),
+        "tolerance expects a number above 0 and below 1": (tolerance, 0 < tolerance < 1),
+        "max_elements expects 1 or more, or None for all": (max_elements, max_elements is None or max_elements >= 1),
+    }
+    for expected, (came, fine) in allowed.items():
+        if not fine:
+            raise SettingError(f"gradcheck: {expected}; got {came!r}")

@@ -1,0 +1,103 @@
+"""debug: stops at the first operation whose result is not finite, and says where that was."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_bn.mode import Recorder, current, using
+from tinygrad_bn.tensors import Tensor
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+@contextmanager
+def debug() -> Iterator[None]:
+    """Within it the first operation on Tensors that gives inf or nan raises; it names itself, its arguments, the line.
+
+    A context manager, and a decorator as `@debug()`. It watches the forward pass, and a backward pass that is itself
+    differentiated (`create_graph=True`). NumPy's own warnings about such values are silent within it.
+
+    Raises:
+        FloatingPointError: a result is not finite.
+    """
+    with np.errstate(all="ignore"), using(recorder=_Debugger(current().recorder)):
+        yield
+
+
+class _Debugger(Recorder):
+    """Looks at every result, after showing it to the recorder that was at work before."""
+
+    def __init__(self, other: Recorder | None) -> None:
+        self._other = other or Recorder()
+        self._modules: list[Any] = []
+
+    def note(self, tensor: Tensor) -> None:
+        self._other.note(tensor)
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor.value).all():
+            raise FloatingPointError(self._report(tensor))
+
+    def reveal(self, tensor: Tensor, request: str) -> None:
+        self._other.reveal(tensor, request)
+
+    def assigned(self, variable: Any, data: Any) -> None:
+        self._other.assigned(variable, data)
+
+    def enter(self, module: Any) -> None:
+        self._modules.append(module)
+        self._other.enter(module)
+
+    def leave(self, module: Any) -> None:
+        self._modules.pop()
+        self._other.leave(module)
+
+    def _report(self, tensor: Tensor) -> str:
+        assert tensor.source is not None  # whatever a recorder is shown remembers how it was made
+        primitive, args, settings = tensor.source
+        chosen = "".join(f", {name}={value!r}" for name, value in settings.items())
+        lines = [f"{primitive.__name__} gave {_range(tensor.value)}{chosen}"]
+        lines += [f"  argument {position}: {_range(np.asarray(_value(arg)))}" for position, arg in enumerate(args)]
+        if self._modules:
+            lines.append(f"  in {self._place()}")
+        lines.append(f"  at {_users_line(sys._getframe(1))}")
+        return "\n".join(lines)
+
+    def _place(self) -> str:
+        """The innermost module at work, by its path in the outermost."""
+        outermost, innermost = self._modules[0], self._modules[-1]
+        named = outermost.named_modules() if hasattr(outermost, "named_modules") else ()
+        path = next((path for path, module in named if module is innermost), "")
+        return f"{path} ({type(innermost).__name__})" if path else type(innermost).__name__
+
+
+def _value(arg: Any) -> Any:
+    return arg.value if isinstance(arg, Tensor) else arg
+
+
+def _range(array: np.ndarray[Any, Any]) -> str:
+    """What is in an array, in a line."""
+    said = f"{array.dtype} of shape {array.shape}"
+    if array.dtype.kind not in "fiu" or not array.size:
+        return said
+    finite = array[np.isfinite(array)]
+    bad = {"nan": np.isnan(array), "inf": np.isposinf(array), "-inf": np.isneginf(array)}
+    found = [f"{int(where.sum())} {name}" for name, where in bad.items() if where.any()]
+    between = f"from {finite.min():g} to {finite.max():g}" if finite.size else "nothing finite"
+    return f"{said} with {' and '.join(found)}, else {between}" if found else f"{said}, {between}"
+
+
+def _users_line(frame: FrameType | None) -> str:
+    """The innermost line of code outside this package."""
+    from linecache import getline
+
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    if frame is None:
+        return "a line inside the package"
+    path, number = frame.f_code.co_filename, frame.f_lineno
+    return f"{path}:{number} in {frame.f_code.co_name}: {getline(path, number).strip()}"

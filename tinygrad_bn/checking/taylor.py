@@ -1,0 +1,94 @@
+"""The Taylor test: how fast what the gradient leaves unexplained vanishes. It needs no tolerance."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinygrad_bn.checking.ladder import ROUNDING, Array
+from tinygrad_bn.checking.projections import Line, Projection, scales
+from tinygrad_bn.checking.subjects import Subject
+
+
+class TaylorTest:
+    """What is left of phi(x + t d) - phi(x) when t times the derivative along d is taken away. See `taylor_test`.
+
+    Attributes:
+        steps: t, each half of the one before.
+        remainders: |phi(x + t d) - phi(x) - t <gradient, d>| for each.
+        noise: what rounding alone leaves; remainders below that tell nothing.
+        rate: of their decrease, as a power of t: about 2 for a right gradient, about 1 for a wrong one. It is inf where
+            no remainders are above the noise: phi is straight along d, and the gradient right.
+    """
+
+    def __init__(self, steps: Array, remainders: Array, noise: float) -> None:
+        self.steps, self.remainders, self.noise = steps, remainders, noise
+        rates = self._rates()
+        self.rate = float(np.median(rates)) if rates.size else float("inf")
+
+    def _rates(self) -> Array:
+        clear = self.remainders > self.noise
+        pairs = clear[:-1] & clear[1:]
+        return np.log2(self.remainders[:-1][pairs] / self.remainders[1:][pairs])
+
+    def __bool__(self) -> bool:
+        return self.rate > 1.5
+
+    def __str__(self) -> str:
+        rows = [f"{'step':>10}  {'remainder':>10}"]
+        rows += [f"{step:10.2e}  {rest:10.2e}" for step, rest in zip(self.steps, self.remainders, strict=True)]
+        said = "the gradient is right" if self else "the gradient is wrong, or x lies on a kink"
+        return "\n".join([*rows, f"rate {self.rate:.3f}: {said} (2: right, 1: wrong; noise {self.noise:.1e})"])
+
+    __repr__ = __str__
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, as plain values."""
+        return {**vars(self), "steps": self.steps.tolist(), "remainders": self.remainders.tolist()}
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw the remainders against the steps, with lines of slope 1 and 2, into an SVG or PNG file."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(5, 4), layout="constrained")
+        axes = figure.add_subplot(xscale="log", yscale="log", xlabel="step t", ylabel="remainder")
+        drawn = np.maximum(self.remainders, np.finfo(float).tiny)
+        axes.plot(self.steps, drawn, "o-", label=f"remainder, rate {self.rate:.2f}")
+        for power in (1, 2):
+            axes.plot(self.steps, drawn[0] * (self.steps / self.steps[0]) ** power, "--", label=f"t ** {power}")
+        axes.axhline(max(self.noise, np.finfo(float).tiny), color="0.7", label="noise")
+        axes.legend()
+        figure.savefig(path)
+
+
+def taylor_test(f_or_module: Callable[..., Any], /, *inputs: Any, seed: int = 0) -> TaylorTest:
+    """The rate at which |phi(x + t d) - phi(x) - t <gradient, d>| falls with t: 2 if the gradient is right, else 1.
+
+    phi is the sum of all floating results with fixed random weights, d one random direction through all floating
+    arguments and parameters together, and all is computed in float64, as by `gradcheck`.
+
+    Args:
+        f_or_module: a function of arrays, or a module; called with `inputs`.
+        inputs: its arguments, as for `gradcheck`.
+        seed: of the weights and of the direction.
+
+    Raises:
+        DtypeError: no argument or no result is floating.
+        FloatingPointError: the results at the inputs are not all finite.
+    """
+    subject, rng = Subject(f_or_module, inputs), np.random.default_rng(seed)
+    with subject.in_float64(), np.errstate(all="ignore"):
+        projection = Projection(subject, None, rng)
+        total = sum(x.size for x in subject.point)
+        parts = [
+            (position, np.arange(x.size), rng.standard_normal(x.size) * scales(x) / total**0.5)
+            for position, x in enumerate(subject.point)
+        ]
+        line = Line(*parts)
+        steps = 2.0 ** -np.arange(4.0, 15.0)
+        slope = line.slope(projection.gradient)
+        remainders = np.abs([projection.change(line, step) - step * slope for step in steps])
+        return TaylorTest(steps, remainders, ROUNDING * projection.noise([line]))

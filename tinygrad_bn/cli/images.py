@@ -1,0 +1,65 @@
+"""The images that the demo learns from."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_bn import datasets
+from tinygrad_bn.cli import Failure
+from tinygrad_bn.preprocessing import Standardizer
+
+
+class Images(NamedTuple):
+    """Images of shape (n, rows, columns), float32, and labels of shape (n,), to learn from and to test on."""
+
+    x_train: NDArray[Any]
+    y_train: NDArray[Any]
+    x_test: NDArray[Any]
+    y_test: NDArray[Any]
+
+    def standardized(self) -> Images:
+        """The same with mean 0 and standard deviation 1 in every pixel of the training images."""
+        standardizer = Standardizer().fit(self.x_train)
+        return self._replace(x_train=standardizer.transform(self.x_train), x_test=standardizer.transform(self.x_test))
+
+
+class Source(NamedTuple):
+    """Where images come from.
+
+    Attributes:
+        what: what they show.
+        loader: of `tinygrad_bn.datasets`.
+        white: the largest value that a pixel can have.
+        epochs: that make about 1,400 training steps of 32.
+    """
+
+    what: str
+    loader: str
+    white: int
+    epochs: int
+
+
+SOURCES: Final = {
+    "digits": Source("handwritten digits", "load_digits", white=16, epochs=30),
+    "mnist": Source("handwritten digits", "load_mnist", white=255, epochs=1),
+    "fashion-mnist": Source("pictures of clothes", "load_fashion_mnist", white=255, epochs=1),
+}
+"""By the name that --data takes."""
+
+
+def load(name: str) -> Images:
+    """The images of this name, scaled to [0, 1].
+
+    Raises:
+        Failure: their files are missing or broken; the message says what to do.
+    """
+    source = SOURCES[name]
+    try:
+        (x_train, y_train), (x_test, y_test) = getattr(datasets, source.loader)()
+    except (OSError, ValueError) as error:
+        raise Failure(str(error)) from error
+    white = np.float32(source.white)
+    return Images(x_train / white, y_train, x_test / white, y_test)

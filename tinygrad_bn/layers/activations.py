@@ -1,0 +1,151 @@
+"""Activations: the functions by name, and the layers that own a setting, a parameter or a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_bn import initializers, names, ops
+from tinygrad_bn.errors import AxisError, SettingError
+from tinygrad_bn.layers.base import Layer, RandomLayer
+from tinygrad_bn.module import Module, Shape
+from tinygrad_bn.module.settings import number
+
+ActivationLike = str | Callable[[Any], Any] | Module | None
+
+_FUNCTIONS: dict[str, Callable[[Any], Any] | None] = {
+    "celu": ops.celu,
+    "elu": ops.elu,
+    "exponential": ops.exp,
+    "gelu": ops.gelu,
+    "hard_sigmoid": ops.hard_sigmoid,
+    "leaky_relu": ops.leaky_relu,
+    "linear": None,
+    "log_softmax": ops.log_softmax,
+    "mish": ops.mish,
+    "relu": ops.relu,
+    "selu": ops.selu,
+    "sigmoid": ops.sigmoid,
+    "silu": ops.silu,
+    "softmax": ops.softmax,
+    "softplus": ops.softplus,
+    "softsign": ops.softsign,
+    "swish": ops.silu,
+    "tanh": ops.tanh,
+}
+
+
+def get(activation: ActivationLike, where: str = "") -> Callable[[Any], Any] | None:
+    """The function of a name, the function or layer itself, or None for the identity.
+
+    Raises:
+        SettingError: `where` was given something else; the message lists the names.
+    """
+    if isinstance(activation, str) and activation in _FUNCTIONS:
+        return _FUNCTIONS[activation]
+    if activation is None or (callable(activation) and not isinstance(activation, type)):
+        return activation
+    raise SettingError(names.unknown("activation", activation, _FUNCTIONS, where))
+
+
+class ReLU(Layer):
+    """max(x, 0).  Reference: Nair and Hinton (2010)."""
+
+    def forward(self, x: Any) -> Any:
+        return ops.relu(x)
+
+
+class LeakyReLU(Layer):
+    """x where x > 0, else alpha * x.  Reference: Maas et al. (2013)."""
+
+    def __init__(self, alpha: float = 0.3, **options: Any) -> None:
+        super().__init__(**options)
+        self.alpha = number(self, "alpha", alpha, "a number not below 0", lambda a: a >= 0)
+
+    def forward(self, x: Any) -> Any:
+        return ops.leaky_relu(x, alpha=self.alpha)
+
+
+class PReLU(Layer):
+    """x where x > 0, else alpha * x with an alpha that is learned.  Reference: He et al. (2015), Eq. 1.
+
+    Args:
+        alpha_initializer: a name or an initializer; from zeros it starts as a ReLU.
+        shared_axes: axes of x, the batch being axis 0, along which there is only one alpha.
+        **options: of every `Layer`.
+    """
+
+    def __init__(
+        self, alpha_initializer: Any = "zeros", shared_axes: Sequence[int] | None = None, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.alpha_initializer = alpha_initializer
+        self.shared_axes = shared_axes
+        initializers.get(alpha_initializer, type(self).__name__)
+
+    def build(self, input_shape: Shape) -> None:
+        shared = self.shared_axes or ()
+        if not all(1 <= axis < len(input_shape) for axis in shared):
+            raise self.error(
+                AxisError, f"expects shared_axes from 1 to {len(input_shape) - 1}; got {self.shared_axes!r}"
+            )
+        shape = [1 if axis in shared else length for axis, length in enumerate(input_shape)]
+        self.alpha = self.parameter("alpha", shape[1:], self.alpha_initializer)
+        super().build(input_shape)
+
+    def forward(self, x: Any) -> Any:
+        self.insist(x)
+        return ops.prelu(x, self.alpha)
+
+
+class RReLU(RandomLayer):
+    """x where x > 0, else alpha * x: in training alpha is drawn from [lower, upper), else it is their mean.
+
+    Reference: Xu et al. (2015), with the slope itself drawn instead of its reciprocal.
+    """
+
+    def __init__(
+        self,
+        lower: float = 1 / 8,
+        upper: float = 1 / 3,
+        seed: int | None = None,
+        rng: np.random.Generator | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(seed, rng, **options)
+        self.lower = number(self, "lower", lower, "a number not below 0", lambda a: a >= 0)
+        self.upper = number(self, "upper", upper, f"a number not below lower={lower!r}", lambda a: a >= lower)
+
+    def forward(self, x: Any) -> Any:
+        return ops.rrelu(x, self.lower, self.upper, training=self.in_training, rng=self._rng)
+
+
+class ELU(Layer):
+    """x where x > 0, else alpha * (exp(x) - 1).  Reference: Clevert et al. (2016), Eq. 15."""
+
+    def __init__(self, alpha: float = 1.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.alpha = number(self, "alpha", alpha, "a number not below 0", lambda a: a >= 0)
+
+    def forward(self, x: Any) -> Any:
+        return ops.elu(x, alpha=self.alpha)
+
+
+class SELU(Layer):
+    """scale * elu(x, alpha), with the pair that keeps mean 0 and variance 1.  Reference: Klambauer et al. (2017)."""
+
+    def forward(self, x: Any) -> Any:
+        return ops.selu(x)
+
+
+class Softmax(Layer):
+    """exp(x) / sum(exp(x)) along `axis`."""
+
+    def __init__(self, axis: int = -1, **options: Any) -> None:
+        super().__init__(**options)
+        self.axis = axis
+
+    def forward(self, x: Any) -> Any:
+        return ops.softmax(x, axis=self.axis)

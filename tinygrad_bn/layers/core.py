@@ -1,0 +1,106 @@
+"""The layers that networks are made of: Input, Dense, Flatten, Activation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinygrad_bn import initializers, ops
+from tinygrad_bn.layers.activations import ActivationLike, get
+from tinygrad_bn.layers.base import Layer, sample_shape
+from tinygrad_bn.module import Shape
+from tinygrad_bn.module.settings import natural
+
+
+class Input(Layer):
+    """x itself. It says what one sample looks like: `shape`, without the batch axis."""
+
+    def __init__(self, shape: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self.shape = sample_shape(self, shape)
+        self.build((None, *self.shape))
+
+    def forward(self, x: Any) -> Any:
+        self.insist(x)
+        return x
+
+
+class Dense(Layer):
+    """activation(x @ kernel + bias).
+
+    `x` is (batch, ..., fan_in) and the result is (batch, ..., units); `kernel` is (fan_in, units), `bias` is (units,).
+
+    Args:
+        units: how many neurons.
+        activation: a name, a function or a layer; None for none.
+        use_bias: whether there is a bias; before batch normalization beta takes its place.
+        kernel_initializer: a name or an initializer.
+        bias_initializer: a name or an initializer.
+        **options: of every `Layer`.
+
+    Raises:
+        ValueError: an unknown name, or `units` is not a positive integer.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: ActivationLike = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.units = natural(self, "units", units)
+        self.activation = activation
+        self.use_bias = use_bias
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self._activate = get(activation, type(self).__name__)
+        for initializer in (kernel_initializer, bias_initializer):
+            initializers.get(initializer, type(self).__name__)
+
+    def build(self, input_shape: Shape) -> None:
+        if len(input_shape) < 2:
+            raise self.expects("x of shape (batch, ..., features)", input_shape)
+        self.kernel = self.parameter("kernel", (input_shape[-1], self.units), self.kernel_initializer)
+        self.bias = self.parameter("bias", (self.units,), self.bias_initializer) if self.use_bias else None
+        super().build(input_shape)
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim < 2 or x.shape[-1] != self.kernel.shape[0]:
+            raise self.misfit(x)
+        y = ops.matmul(x, self.kernel)
+        if self.bias is not None:
+            y = y + self.bias
+        return y if self._activate is None else self._activate(y)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], self.units)
+
+
+class Flatten(Layer):
+    """x with all axes but the batch in one: (batch, ...) becomes (batch, features)."""
+
+    def __init__(self, input_shape: Any = None, **options: Any) -> None:
+        super().__init__(input_shape=input_shape, **options)
+
+    def forward(self, x: Any) -> Any:
+        self.insist(x)
+        return ops.reshape(x, shape=(x.shape[0], math.prod(x.shape[1:])))
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (input_shape[0], math.prod(length for length in input_shape[1:] if length is not None))
+
+
+class Activation(Layer):
+    """activation(x), the activation given as a name, a function or a layer."""
+
+    def __init__(self, activation: ActivationLike, **options: Any) -> None:
+        super().__init__(**options)
+        self.activation = activation
+        self._activate = get(activation, type(self).__name__)
+
+    def forward(self, x: Any) -> Any:
+        return x if self._activate is None else self._activate(x)

@@ -1,0 +1,187 @@
+"""Layers that bring what passes them to mean 0 and variance 1, and then to a learned shift and scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_bn import initializers, ops
+from tinygrad_bn.errors import AxisError
+from tinygrad_bn.layers.base import Layer
+from tinygrad_bn.mode import current
+from tinygrad_bn.module import Shape
+from tinygrad_bn.module.settings import number
+from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.variables import State
+
+
+class _Normalization(Layer):
+    """gamma * x_hat + beta, where gamma and beta have the lengths of x along `axis`."""
+
+    def __init__(
+        self,
+        axis: int | Sequence[int],
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: Any,
+        gamma_initializer: Any,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.axis = axis
+        self.epsilon = number(self, "epsilon", epsilon, "a number not below 0", lambda e: e >= 0)
+        self.center = center
+        self.scale = scale
+        self.beta_initializer = beta_initializer
+        self.gamma_initializer = gamma_initializer
+        for initializer in (beta_initializer, gamma_initializer):
+            initializers.get(initializer, type(self).__name__)
+
+    def build(self, input_shape: Shape) -> None:
+        """One axis gives vectors; several keep the rank of x, with 1 for the axes left out."""
+        self._axes = self._positions(len(input_shape))
+        self._others = tuple(a for a in range(len(input_shape)) if a not in self._axes)
+        self._lengths = tuple(input_shape[a] for a in self._axes)
+        self._kept: tuple[Any, ...] = tuple(1 if a in self._others else length for a, length in enumerate(input_shape))
+        self._shape = self._lengths if len(self._axes) == 1 else self._kept
+        self.gamma = self.parameter("gamma", self._shape, self.gamma_initializer) if self.scale else None
+        self.beta = self.parameter("beta", self._shape, self.beta_initializer) if self.center else None
+        super().build(input_shape)
+
+    def _positions(self, rank: int) -> tuple[int, ...]:
+        """The axes of the parameters, counted from the front."""
+        given = self.axis if isinstance(self.axis, (list, tuple)) else (self.axis,)
+        axes = tuple(sorted(int(a) % rank for a in given if isinstance(a, (int, np.integer)) and -rank <= a < rank))
+        if len(axes) != len(given) or len(set(axes)) != len(axes) or not axes or axes[0] == 0:
+            raise self.error(AxisError, f"expects axis to name some of the axes 1 to {rank - 1}; got {self.axis!r}")
+        return axes
+
+    def accept(self, x: Any) -> Any:
+        x = super().accept(x)
+        if x.ndim != len(self._kept) or tuple(x.shape[a] for a in self._axes) != self._lengths:
+            raise self.misfit(x)
+        return x
+
+    def _spread(self, vector: Any) -> Any:
+        """A parameter or state in a shape that broadcasts with x."""
+        return (
+            vector if vector.ndim > 1 or self._axes[0] == len(self._kept) - 1 else ops.reshape(vector, shape=self._kept)
+        )
+
+    def _scaled(self, x_hat: Any) -> Any:
+        y = x_hat if self.gamma is None else self._spread(self.gamma) * x_hat
+        return y if self.beta is None else y + self._spread(self.beta)
+
+
+class BatchNormalization(_Normalization):
+    """gamma * x_hat + beta: in training x_hat has mean 0 and variance 1 over the batch, for each place along `axis`.
+
+    In inference, and where it is not trainable, the moving averages of mean and variance stand for those of the batch.
+
+    Args:
+        axis: the axis, or several, that keep statistics of their own. On x of shape (batch, 28, 28) axis=-1 gives
+            gamma, beta and the averages the shape (28,), and axis=[1, 2] gives them (1, 28, 28).
+        momentum: the weight of the old average, when a new batch comes in.
+        epsilon: is added to the variance.
+        center: whether there is a beta.
+        scale: whether there is a gamma.
+        beta_initializer: a name or an initializer.
+        gamma_initializer: a name or an initializer.
+        unbiased: whether the moving variance takes in n / (n - 1) times the variance of n values, as in Algorithm 2 of
+            the paper, instead of that variance itself.
+        **options: of every `Layer`.
+
+    Attributes:
+        moving_mean: the average of the batches' means. A batch never enters where its statistics are not finite.
+        moving_variance: the average of the batches' variances.
+        statistics_frozen: whether the averages are used, and not updated, in training too.
+
+    Raises:
+        ValueError: a setting is not among what is allowed; at the first call, `axis` does not fit x.
+
+    Reference: Ioffe and Szegedy (2015), Algorithms 1 and 2.
+    """
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        unbiased: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, **options)
+        self.momentum = number(self, "momentum", momentum, "a number in [0, 1]", lambda m: 0 <= m <= 1)
+        self.unbiased = unbiased
+        self.statistics_frozen = False
+
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        self.moving_mean = State(np.zeros(self._shape, self.dtype), name="moving_mean")
+        self.moving_variance = State(np.ones(self._shape, self.dtype), name="moving_variance")
+
+    def freeze_statistics(self, frozen: bool = True) -> None:
+        """Use the moving averages in training too, and do not update them; gamma and beta are still learned."""
+        self.statistics_frozen = frozen
+
+    def forward(self, x: Any) -> Any:
+        if self.statistics_frozen or not self.trainable or not self.in_training:
+            return self._by_averages(x)
+        x_hat = ops.standardize(x, axis=self._others, epsilon=self.epsilon)
+        self._observe(x)
+        return self._scaled(x_hat)
+
+    def _by_averages(self, x: Any) -> Any:
+        """The same with the moving averages, gathered into one slope and one shift."""
+        slope = 1 / ops.sqrt(self.moving_variance + self.epsilon)
+        if self.gamma is not None:
+            slope = slope * self.gamma
+        shift = -self.moving_mean * slope
+        if self.beta is not None:
+            shift = shift + self.beta
+        return x * self._spread(slope) + self._spread(shift)
+
+    def _observe(self, x: Any) -> None:
+        """Move the averages towards the statistics of this batch, except where those are not finite."""
+        mean: Any = self.moving_mean
+        variance: Any = self.moving_variance
+        if current().recorder is None:  # nobody watches: on plain arrays the same text takes half the time
+            x, mean, variance = (each.value if isinstance(each, Tensor) else each for each in (x, mean, variance))
+        new_mean = ops.mean(x, axis=self._others, keepdims=True)
+        new_variance = ops.mean(ops.square(x - new_mean), axis=self._others, keepdims=True)
+        if self.unbiased:
+            n = x.size // variance.size
+            new_variance = new_variance * (n / max(n - 1, 1))
+        finite = ops.isfinite(new_variance).reshape(self._shape)  # it is not where the mean is not
+        for average, old, new in ((self.moving_mean, mean, new_mean), (self.moving_variance, variance, new_variance)):
+            step = ops.where(finite, new.reshape(self._shape) - old, 0.0)
+            average.assign(old + (1 - self.momentum) * step, type(self).__name__)
+
+
+class LayerNormalization(_Normalization):
+    """gamma * x_hat + beta: x_hat has mean 0 and variance 1 over `axis`, for each sample.
+
+    gamma and beta have the shape that `BatchNormalization` gives them.  Reference: Ba et al. (2016).
+    """
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        **options: Any,
+    ) -> None:
+        super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, **options)
+
+    def forward(self, x: Any) -> Any:
+        return self._scaled(ops.standardize(x, axis=self._axes, epsilon=self.epsilon))

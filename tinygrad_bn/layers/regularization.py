@@ -1,0 +1,49 @@
+"""Layers that disturb the signal in training, and let it pass in inference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_bn import ops
+from tinygrad_bn.layers.base import RandomLayer
+from tinygrad_bn.module.settings import number
+
+
+class Dropout(RandomLayer):
+    """In training x / (1 - rate) with probability 1 - rate, else 0, element by element.
+
+    Reference: Srivastava et al. (2014).
+    """
+
+    def __init__(
+        self, rate: float, seed: int | None = None, rng: np.random.Generator | None = None, **options: Any
+    ) -> None:
+        super().__init__(seed, rng, **options)
+        self.rate = number(self, "rate", rate, "a number in [0, 1)", lambda r: 0 <= r < 1)
+
+    def forward(self, x: Any) -> Any:
+        return ops.dropout(x, self.rate, rng=self._rng) if self.rate and self.in_training else x
+
+
+class AlphaDropout(Dropout):
+    """Dropout for SELU: in training it keeps mean 0 and variance 1.  Reference: Klambauer et al. (2017)."""
+
+    def forward(self, x: Any) -> Any:
+        return ops.alpha_dropout(x, self.rate, rng=self._rng) if self.rate and self.in_training else x
+
+
+class GaussianNoise(RandomLayer):
+    """In training x + stddev * z with z standard normal."""
+
+    def __init__(
+        self, stddev: float, seed: int | None = None, rng: np.random.Generator | None = None, **options: Any
+    ) -> None:
+        super().__init__(seed, rng, **options)
+        self.stddev = number(self, "stddev", stddev, "a number not below 0", lambda s: s >= 0)
+
+    def forward(self, x: Any) -> Any:
+        if not (self.stddev and self.in_training):
+            return x
+        return x + self.stddev * ops.normal(shape=x.shape, dtype=x.dtype, rng=ops.generator(self._rng))

@@ -1,0 +1,104 @@
+"""Data on its way into a model: arrays that fit together, checked once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
+from tinygrad_bn.losses import Loss
+from tinygrad_bn.tensors import as_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Examples = tuple[NDArray[Any], NDArray[Any]]
+
+
+def samples(name: str, data: Any) -> NDArray[Any]:
+    """`data` as an array of one or more samples, all of them finite.
+
+    Raises:
+        ShapeError: there is no sample.
+        DtypeError: it is not made of numbers.
+        ValueError: there is a NaN or an infinity; the message says where the first one is.
+    """
+    try:
+        array = as_array(data)
+    except DtypeError:
+        raise DtypeError(f"{name} expects numbers; got {type(data).__name__} of {np.asarray(data).dtype}") from None
+    if array.ndim == 0 or array.size == 0:
+        raise ShapeError(f"{name} expects at least one sample, along the first axis; got shape {array.shape}")
+    if array.dtype.kind == "f" and not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        raise ValueError(f"{name} expects finite numbers; got {_first_bad(array)}")
+    return array
+
+
+def examples(name: str, x: Any, y: Any) -> Examples:
+    """Samples and their truths, equally many. Raises as `samples`; ShapeError if there are more of one."""
+    x, y = samples(f"{name}: x", x), samples(f"{name}: y", y)
+    if len(x) != len(y):
+        raise ShapeError(f"{name} expects as many samples in x as in y; got {len(x)} and {len(y)}")
+    return x, y
+
+
+def held_out(data: Examples, fraction: float) -> tuple[Examples, Examples | None]:
+    """The first samples, to learn from, and the last `fraction` of them, to validate on, as Keras splits them.
+
+    Raises:
+        SettingError: the fraction is not in [0, 1), or leaves one of the two parts empty.
+    """
+    x, y = data
+    if not 0 <= fraction < 1:
+        raise SettingError(f"fit expects validation_split in [0, 1); got {fraction!r}")
+    if fraction == 0:
+        return data, None
+    kept = math.floor(len(x) * (1 - fraction))
+    if not 0 < kept < len(x):
+        raise SettingError(
+            f"fit expects validation_split to leave samples on both sides; {fraction!r} of {len(x)} "
+            f"leaves {kept} and {len(x) - kept}"
+        )
+    return (x[:kept], y[:kept]), (x[kept:], y[kept:])
+
+
+def expect_truth(name: str, loss: Loss, y: NDArray[Any], output_shape: tuple[int | None, ...]) -> None:
+    """Raise if `y` cannot be the truth for outputs of this shape: once, for all of it, before any time is spent."""
+    shape = (len(y), *(length or 1 for length in output_shape[1:]))
+    try:
+        loss.check(loss.aligned(y, shape), shape)
+    except ShapeError as error:
+        raise ShapeError(f"{name}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def batches(data: Examples, size: int, order: NDArray[np.int64] | None = None) -> Iterator[Examples]:
+    """The samples, `size` at a time, in this order or as they stand; the last batch holds what is left."""
+    x, y = data
+    for start in range(0, len(x), size):
+        if order is None:
+            yield x[start : start + size], y[start : start + size]
+        else:
+            rows = order[start : start + size]
+            yield x.take(rows, axis=0), y.take(rows, axis=0)
+
+
+def count(name: str, value: Any) -> int:
+    """`value` as a positive integer.
+
+    Raises:
+        SettingError: it is not one.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise SettingError(f"{name} expects a positive integer; got {value!r}")
+    return int(value)
+
+
+def _first_bad(array: NDArray[Any]) -> str:
+    row, *rest = (int(place) for place in np.unravel_index(np.argmin(np.isfinite(array)), array.shape))
+    columns = f", column {', '.join(map(str, rest))}" if rest else ""
+    return f"{array[(row, *rest)]} in row {row}{columns}"

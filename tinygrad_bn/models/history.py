@@ -1,0 +1,56 @@
+"""What a training has been like."""
+
+from __future__ import annotations
+
+import os
+
+from tinygrad_bn.callbacks import Callback, Logs, told
+
+
+class History(Callback):
+    """The loss and the metrics of every epoch; `fit` returns it.
+
+    Attributes:
+        history: by name, such as "loss" and "val_accuracy", one value for each epoch that was completed.
+        epoch: the numbers of these epochs, from 0.
+    """
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[float]] = {}
+        self.epoch: list[int] = []
+
+    def __repr__(self) -> str:
+        last = {name: values[-1] for name, values in self.history.items()}
+        return f"History({len(self.epoch)} epochs{': ' if last else ''}{told(last)})"
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self.epoch.append(epoch)
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw the values against the epochs, a panel for each, that of the validation data dashed.
+
+        Args:
+            path: where to write; its ending says in which format, such as .svg or .png.
+
+        Raises:
+            RuntimeError: there is nothing to draw.
+            ImportError: matplotlib is not installed.
+        """
+        if not self.epoch:
+            raise RuntimeError("History.plot expects at least one epoch; this training completed none")
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise ImportError("History.plot needs matplotlib: pip install matplotlib") from None
+        names = [name for name in self.history if not name.startswith("val_")]
+        figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
+        for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+            numbers = [epoch + 1 for epoch in self.epoch]
+            axes.plot(numbers, self.history[name], label="training")
+            if f"val_{name}" in self.history:
+                axes.plot(numbers, self.history[f"val_{name}"], "--", label="validation")
+                axes.legend()
+            axes.set(xlabel="epoch", ylabel=name)
+        figure.savefig(path)

@@ -1,0 +1,196 @@
+"""Model: a module that can be compiled, trained, evaluated and asked for predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_bn import losses, optimizers
+from tinygrad_bn import metrics as metric_kinds
+from tinygrad_bn.autodiff.gradients import no_grad
+from tinygrad_bn.callbacks import Callback, progress, told
+from tinygrad_bn.errors import SettingError, ShapeError
+from tinygrad_bn.losses import Loss
+from tinygrad_bn.metrics import Metric, MetricLike
+from tinygrad_bn.models.data import batches, count, examples, expect_truth, held_out, samples
+from tinygrad_bn.models.history import History
+from tinygrad_bn.models.training import Averages, Step, Training
+from tinygrad_bn.module import Module
+from tinygrad_bn.ops import generator
+from tinygrad_bn.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tinygrad_bn.models.data import Examples
+
+
+class Model(Module):
+    """A module that is trained by `compile` and `fit`. A subclass sets layers and defines `forward`.
+
+    Attributes:
+        optimizer, loss, metrics: as `compile` made them.
+        history: of the last `fit`.
+        stop_training: set by a callback to end `fit` after the present batch.
+    """
+
+    optimizer: Optimizer | None = None
+    loss: Loss | None = None
+    metrics: Sequence[Metric] = ()
+    history: History | None = None
+    stop_training: bool = False
+
+    def compile(
+        self,
+        optimizer: str | Optimizer,
+        loss: str | Loss | Callable[[Any, Any], Any],
+        metrics: MetricLike | Iterable[MetricLike] = (),
+    ) -> None:
+        """Say how to train: names such as "sgd", "sparse_categorical_crossentropy" and "accuracy", or objects.
+
+        Raises:
+            ValueError: a name is unknown; the message lists the choices. Or two metrics share a name.
+            TypeError: something is neither a name nor of the right kind.
+        """
+        several = [metrics] if isinstance(metrics, (str, Metric)) or callable(metrics) else metrics
+        chosen = [metric_kinds.get(metric) for metric in several]
+        called = ["loss", *(metric.name for metric in chosen)]
+        if len(set(called)) < len(called):
+            raise SettingError(f"compile expects metrics of different names; got {', '.join(called[1:])}")
+        self.optimizer, self.loss, self.metrics = optimizers.get(optimizer), losses.get(loss), tuple(chosen)
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        batch_size: int = 32,
+        epochs: int = 1,
+        validation_data: tuple[Any, Any] | None = None,
+        validation_split: float = 0.0,
+        callbacks: Sequence[Callback] = (),
+        shuffle: bool = True,
+        verbose: str | int = "auto",
+        seed: int | None = None,
+    ) -> History:
+        """Train on x and y; afterwards the model is in inference mode, even after an error or an interrupt.
+
+        Args:
+            x: samples, of shape (n, ...).
+            y: truths, of shape (n, ...).
+            batch_size: samples per step.
+            epochs: how many times to go through them all.
+            validation_data: (x, y) to measure the model on after each epoch; goes before `validation_split`.
+            validation_split: the share of the samples, the last ones, to hold out for that.
+            callbacks: what else is to happen.
+            shuffle: go through the samples in a new order in each epoch.
+            verbose: 0 says nothing, 1 shows a bar for each epoch, 2 a line, "auto" bars where they can be shown.
+            seed: of the orders; without one they come from the shared generator.
+
+        Raises:
+            RuntimeError: `compile` has not been called.
+            ShapeError, DtypeError, ValueError: data or settings are not as they should be; nothing was trained then.
+        """
+        optimizer, loss = self._compiled("fit")
+        batch_size, epochs = count("fit: batch_size", batch_size), count("fit: epochs", epochs)
+        shown = progress(verbose)
+        data, validation = held_out(examples("fit", x, y), validation_split)
+        if validation_data is not None:
+            data, validation = examples("fit", x, y), _pair(validation_data)
+        history = History()
+        listeners = [history, *shown, *_expect_callbacks(callbacks)]
+        self._expect_match("fit", loss, data)
+        if validation is not None:
+            self._expect_match("validation_data", loss, validation)
+            if validation[0].shape[1:] != data[0].shape[1:]:
+                raise ShapeError(
+                    f"validation_data expects samples of the shape of x, {data[0].shape[1:]}; "
+                    f"got {validation[0].shape[1:]}"
+                )
+        step = Step(self, optimizer, loss)
+        if not any(parameter.trainable for parameter in step.parameters):
+            raise SettingError("fit expects a model with trainable parameters; this one has none")
+        rng = generator(seed=seed) if shuffle else None
+        self.history = history
+        Training(self, step, data, validation, batch_size=batch_size, rng=rng, callbacks=listeners).run(epochs)
+        return history
+
+    def evaluate(
+        self, x: Any, y: Any, *, batch_size: int = 32, return_dict: bool = False, verbose: int = 0
+    ) -> float | list[float] | dict[str, float]:
+        """The loss on x and y, in inference mode: a list of it and the metrics where there are metrics, as in Keras.
+
+        Args:
+            x: samples, of shape (n, ...).
+            y: truths, of shape (n, ...).
+            batch_size: samples at a time; it changes the results by rounding only.
+            return_dict: give the values by name instead.
+            verbose: 1 also prints them.
+
+        Raises:
+            RuntimeError: `compile` has not been called.
+            ShapeError, DtypeError, ValueError: data or settings are not as they should be.
+        """
+        _, loss = self._compiled("evaluate")
+        data = examples("evaluate", x, y)
+        self._expect_match("evaluate", loss, data)
+        logs = self.measure(data, count("evaluate: batch_size", batch_size))
+        if verbose:
+            print(told(logs))
+        values = list(logs.values())
+        return logs if return_dict else values if len(values) > 1 else values[0]
+
+    def predict(self, x: Any, batch_size: int = 32) -> NDArray[Any]:
+        """The results for x of shape (n, ...), in inference mode.
+
+        Raises:
+            ShapeError, DtypeError, ValueError: x is not as it should be.
+        """
+        x = samples("predict: x", x)
+        with no_grad():
+            parts = batches((x, x), count("predict: batch_size", batch_size))
+            return np.concatenate([_values(self(part, training=False)) for part, _ in parts])
+
+    def measure(self, data: Examples, batch_size: int) -> dict[str, float]:
+        """Loss and metrics on checked data, by name, in inference mode."""
+        _, loss = self._compiled("evaluate")
+        averages = Averages(self.metrics)
+        with no_grad(), np.errstate(over="ignore", invalid="ignore"):
+            for x, y in batches(data, batch_size):
+                y_pred = self(x, training=False)
+                averages.update(_values(loss(y, y_pred)), y, _values(y_pred))
+        return averages.logs()
+
+    def _compiled(self, wanted: str) -> tuple[Optimizer, Loss]:
+        if self.optimizer is None or self.loss is None:
+            raise RuntimeError(f'{wanted} expects a compiled model: call compile("sgd", loss, metrics) first')
+        return self.optimizer, self.loss
+
+    def _expect_match(self, name: str, loss: Loss, data: Examples) -> None:
+        """Raise if the model cannot take x, or the loss cannot take y; a model that is not built yet, is built."""
+        x, y = data
+        shape = self.known_output_shape()
+        if shape is None:
+            with no_grad():
+                shape = self(x[:1], training=False).shape
+        expect_truth(name, loss, y, shape)
+
+
+def _pair(validation_data: Any) -> Examples:
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+        raise SettingError(f"fit expects validation_data=(x, y); got {type(validation_data).__name__}")
+    return examples("validation_data", *validation_data)
+
+
+def _expect_callbacks(callbacks: Any) -> Sequence[Callback]:
+    given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    for callback in given:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"fit expects callbacks to be instances of Callback; got {callback!r}")
+    return given
+
+
+def _values(result: Any) -> NDArray[Any]:
+    return result if isinstance(result, np.ndarray) else result.value

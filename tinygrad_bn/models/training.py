@@ -1,0 +1,131 @@
+"""The loop of `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_bn.callbacks import Callback
+from tinygrad_bn.losses import Loss
+from tinygrad_bn.metrics import Metric
+from tinygrad_bn.models.data import batches
+from tinygrad_bn.optimizers import Optimizer
+from tinygrad_bn.variables import Parameter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tinygrad_bn.models.data import Examples
+    from tinygrad_bn.models.model import Model
+
+
+class Step:
+    """One step of learning: forward, loss, backward, update."""
+
+    def __init__(self, model: Model, optimizer: Optimizer, loss: Loss) -> None:
+        self.model, self.optimizer, self.loss = model, optimizer, loss
+        self.parameters: list[Parameter] = model.parameters()
+
+    def __call__(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """The loss of a batch before the step, and the predictions."""
+        y_pred = self.model(x)
+        loss = self.loss(y, y_pred)
+        for parameter in self.parameters:
+            parameter.grad = None
+        loss.backward()
+        self.optimizer.step(self.parameters)
+        return loss, y_pred
+
+
+class Averages:
+    """The mean loss and the metrics over the samples so far."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self.metrics = metrics
+        self._loss = 0.0
+        self._samples = 0
+        for metric in metrics:
+            metric.reset()
+
+    def update(self, loss: Any, y_true: NDArray[Any], y_pred: NDArray[Any]) -> None:
+        """Add a batch, of which `loss` is the mean loss."""
+        self._loss += float(loss) * len(y_true)
+        self._samples += len(y_true)
+        for metric in self.metrics:
+            metric.update(y_true, y_pred)
+
+    def logs(self) -> dict[str, float]:
+        """The values by name."""
+        return {"loss": self._loss / self._samples, **{metric.name: metric.result() for metric in self.metrics}}
+
+
+class Training:
+    """Epoch after epoch over the data, in a new order each time if there is a generator to draw it from."""
+
+    def __init__(
+        self,
+        model: Model,
+        step: Step,
+        data: Examples,
+        validation: Examples | None,
+        *,
+        batch_size: int,
+        rng: np.random.Generator | None,
+        callbacks: Sequence[Callback],
+    ) -> None:
+        self.model, self.step, self.data, self.validation = model, step, data, validation
+        self.batch_size, self.rng, self.callbacks = batch_size, rng, callbacks
+
+    def run(self, epochs: int) -> None:
+        """Train. However it ends, the model is then in inference mode and the callbacks know that it is over."""
+        model = self.model
+        model.stop_training = False
+        for callback in self.callbacks:
+            callback.model, callback.epochs, callback.steps = model, epochs, -(-len(self.data[0]) // self.batch_size)
+        try:
+            model.train()
+            with np.errstate(over="ignore", invalid="ignore"):  # a loss of NaN is told by the loss itself
+                for callback in self.callbacks:
+                    callback.on_train_begin()
+                for epoch in range(epochs):
+                    self._epoch(epoch)
+                    if model.stop_training:
+                        break
+        finally:
+            model.eval()
+            for parameter in self.step.parameters:
+                parameter.grad = None
+            for callback in self.callbacks:
+                callback.on_train_end()
+
+    def _epoch(self, epoch: int) -> None:
+        for callback in self.callbacks:
+            callback.on_epoch_begin(epoch)
+        logs = self._learned()
+        if self.validation is not None:
+            measured = self.model.measure(self.validation, self.batch_size)
+            logs |= {f"val_{name}": value for name, value in measured.items()}
+        for callback in self.callbacks:
+            callback.on_epoch_end(epoch, logs)
+
+    def _learned(self) -> dict[str, float]:
+        """Learn from every sample once; the averages are those of the batches as they were met."""
+        order = None if self.rng is None else self.rng.permutation(len(self.data[0]))
+        averages = Averages(self.model.metrics)
+        watchers = [
+            callback.on_train_batch_end
+            for callback in self.callbacks
+            if type(callback).on_train_batch_end is not Callback.on_train_batch_end
+        ]
+        for batch, (x, y) in enumerate(batches(self.data, self.batch_size, order)):
+            loss, y_pred = self.step(x, y)
+            averages.update(loss.value, y, y_pred.value)
+            if watchers:
+                logs = averages.logs()
+                for watcher in watchers:
+                    watcher(batch, logs)
+            if self.model.stop_training:
+                break
+        return averages.logs()
