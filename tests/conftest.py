@@ -4,12 +4,12 @@ To search further: pytest --hypothesis-profile=explore
 """
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 pytest.register_assert_rewrite("tests.laws")  # so that a broken law shows its values
 
-settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=15, print_blob=True)
 settings.register_profile(
-    "explore", deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "repeatable", derandomize=True, deadline=None, max_examples=40, report_multiple_bugs=False, print_blob=True
 )
+settings.register_profile("explore", settings.get_profile("repeatable"), derandomize=False, max_examples=500)
 settings.load_profile("repeatable")

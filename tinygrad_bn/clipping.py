@@ -104,7 +104,7 @@ def global_norm(arrays: Sequence[Array], norm_type: NormType = 2) -> float:
 
 def expect_limit(where: str, name: str, limit: float) -> None:
     """Raise a ValueError unless `limit` is positive and finite."""
-    if not 0 < limit < np.inf:
+    if not isinstance(limit, (int, float, np.number)) or not 0 < limit < np.inf:
         raise SettingError(f"{where} expects {name} > 0, and finite; got {limit!r}")
 
 

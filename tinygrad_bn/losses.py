@@ -118,7 +118,6 @@ class _Crossentropy(Loss):
     """What the cross-entropies share: they look for logits."""
 
     _activation: Any
-    _output: str
 
     def __init__(self, from_logits: bool = False) -> None:
         self.from_logits = from_logits
@@ -156,7 +155,7 @@ class _Crossentropy(Loss):
             if low < -_ROUNDING or high > 1 + _ROUNDING:
                 raise ValueError(
                     f"{self._name} expects probabilities, from 0 to 1; got values from {low:g} to {high:g}. "
-                    f"End the network with {self._output}, or say from_logits=True"
+                    f"End the network with a {self._activation.__name__}, or say from_logits=True"
                 )
         if self._activation is ops.softmax:
             y_pred = y_pred / ops.maximum(ops.sum(y_pred, axis=-1, keepdims=True), EPSILON)
@@ -173,7 +172,6 @@ class BinaryCrossentropy(_Crossentropy):
     """mean(-t * log(p) - (1 - t) * log(1 - p)) for truth t and probabilities p, both from 0 to 1."""
 
     _activation = ops.sigmoid
-    _output = "a sigmoid"
 
     def per_sample(self, y_true: Array, y_pred: Array) -> Array:
         t = _cast(y_true, y_pred.dtype)
@@ -188,7 +186,6 @@ class CategoricalCrossentropy(_Crossentropy):
     """mean(-sum(t * log(p))) over the last axis, the classes, for one-hot or soft truth t and probabilities p."""
 
     _activation = ops.softmax
-    _output = "a softmax"
 
     def aligned(self, y_true: Array, shape: tuple[int, ...]) -> Array:
         self._expect_samples(y_true, shape)
@@ -212,7 +209,6 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     """
 
     _activation = ops.softmax
-    _output = "a softmax"
 
     def aligned(self, y_true: Array, shape: tuple[int, ...]) -> Array:
         self._expect_samples(y_true, shape)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar, Token
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 
 class Recorder:
@@ -63,12 +63,21 @@ _ambient: Final[ContextVar[Mode]] = ContextVar("tinygrad_bn mode", default=Mode(
 current = _ambient.get
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+_SUSPENDS = 0x20 | 0x80 | 0x200  # the code flags of generators, coroutines and asynchronous generators
+
+
 class using(ContextDecorator):
     """Within it the named parts of the mode are changed: a context manager and a decorator."""
 
     def __init__(self, **changes: Any) -> None:
         self._changes = changes
         self._tokens: list[Token[Mode]] = []
+
+    def __call__(self, function: F) -> F:
+        if getattr(getattr(function, "__code__", None), "co_flags", 0) & _SUSPENDS:
+            raise TypeError(f"{function!r} runs after the call that makes it: use `with` inside it instead")
+        return super().__call__(function)
 
     def _recreate_cm(self) -> using:
         return type(self)(**self._changes)  # a decorated function may recurse, or run in several threads
@@ -110,4 +119,5 @@ def frozen_state() -> Iterator[None]:
         with using(journal=journal):
             yield
     finally:
-        journal.undo()
+        with using(journal=None):  # bringing back is no news for a journal around this one
+            journal.undo()

@@ -43,12 +43,12 @@ class Standardizer:
         x = _samples("fit", x)
         if x.dtype.kind == "f" and not (np.isfinite(x.min()) and np.isfinite(x.max())):
             raise ValueError(f"Standardizer.fit expects finite numbers; got {np.sum(~np.isfinite(x))} that are not")
-        self.mean = x.mean(axis=0, dtype=np.float64)
+        varies = x.max(axis=0) > x.min(axis=0)  # exact, where a rounded mean would make a constant seem to vary
+        mean = np.where(varies, x.mean(axis=0, dtype=np.float64), x[0])
         squares = np.zeros(x.shape[1:])
         for block in _blocks(x):
-            squares += np.square(block - self.mean).sum(axis=0)
-        varies = x.max(axis=0) > x.min(axis=0)  # exact, where a rounded mean would make a constant seem to vary
-        self.scale = np.where(varies, np.sqrt(squares / len(x)), 1.0)
+            squares += np.square(block - mean).sum(axis=0)
+        self.mean, self.scale = mean, np.where(varies, np.sqrt(squares / len(x)), 1.0)
         return self
 
     def transform(self, x: Any) -> NDArray[Any]:

@@ -78,7 +78,7 @@ class Function(Generic[P]):
         self.__doc__ = doc or forward.__doc__
         self.label = label or self.__name__
         self.arity, self.settings, self.defaults = _signature(forward)
-        self.needs_settings = len(self.defaults) < len(self.settings)
+        self.known = frozenset(self.settings)
         self.domain, self.cases = tuple(domain), tuple(cases) or (Case(),)
         self.reference, self.expects = reference, expects
         self.registry.append(self)
@@ -115,7 +115,7 @@ class Function(Generic[P]):
             filled: dict[str, Any] = self.defaults
         else:
             filled = {**self.defaults, **dict(zip(self.settings, positional, strict=False)), **params}
-        if len(filled) != len(self.settings) or filled.keys() != frozenset(self.settings):
+        if len(filled) != len(self.settings) or filled.keys() != self.known:
             wrong = [name for name in params if name not in self.settings]
             if wrong:
                 raise TypeError(names.unknown("argument", wrong[0], self.settings, f"{self.__name__}()"))
@@ -188,10 +188,10 @@ class Primitive(Function[P]):
         self.rules = _MissingRules(self.__name__)
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Any:
-        if params or len(args) != self.arity or self.needs_settings:
+        arrays: tuple[Any, ...] = args
+        settings: Mapping[str, Any] = {**self.defaults, **params} if params else self.defaults
+        if len(args) != self.arity or settings.keys() != self.known or self._to_sort(params):
             arrays, settings = self.sort_out(args, params)
-        else:
-            arrays, settings = args, self.defaults
         for array in arrays:
             if type(array) is not _ndarray:
                 if isinstance(array, Traced):
@@ -199,6 +199,14 @@ class Primitive(Function[P]):
                 if isinstance(array, (list, tuple)):
                     arrays = self.arrayed(arrays)
         return self.evaluate(arrays, settings)
+
+    @staticmethod
+    def _to_sort(params: Mapping[str, Any]) -> bool:
+        """Whether some setting is not what it may be, or not as weak as it should be."""
+        for value in params.values():  # a loop: a generator would cost three times as much
+            if isinstance(value, (Traced, np.generic)):
+                return True
+        return False
 
     def evaluate(self, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Any:
         """The forward on plain arrays; the result is an ndarray, of 0 dimensions too.

@@ -7,9 +7,8 @@ below points up, so there are no cycles. Serial numbers grow in creation order, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from itertools import count
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -28,6 +27,9 @@ _ndarray = np.ndarray
 _new = object.__new__
 _next_serial = count(1).__next__
 _NOTHING: Mapping[str, Any] = {}
+_NUMBERS = "fiub"
+_PLAIN = {float, int, bool}
+_SCALARS = (((bool, np.bool), bool), ((int, np.integer), int), ((float, np.floating), float))
 
 
 class Version:
@@ -87,7 +89,8 @@ class Tensor(Traced):
         if wanted and self.value.dtype.kind != "f":
             raise DtypeError(f"requires_grad expects a floating dtype; got {self.dtype}. Use .astype(np.float32)")
         if self.source is not None and wanted != self._wanted:
-            raise RuntimeError(f"requires_grad can be set on leaves; this Tensor was made by {self.source[0].__name__}")
+            made = self.source[0].__name__
+            raise RuntimeError(f"requires_grad can be set on leaves; this Tensor was made by {made}. Use .detach()")
         self._wanted = bool(wanted)
 
     @property
@@ -137,8 +140,11 @@ class Tensor(Traced):
         return self.value
 
     def numpy(self) -> NDArray[Any]:
-        """The values as a read-only view."""
-        view = self._seen(".numpy()").view()
+        """The values: a read-only view, or a copy of what a variable's next update would change."""
+        value = self._seen(".numpy()")
+        if self.version is not None:
+            return value.copy()
+        view = value.view()
         view.flags.writeable = False
         return view
 
@@ -156,11 +162,8 @@ class Tensor(Traced):
         """The values as nested lists of Python numbers."""
         return self._seen(".tolist()").tolist()
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
-        value = self.numpy()
-        if dtype is not None and np.dtype(dtype) != value.dtype:
-            return value.astype(dtype)
-        return value.copy() if copy else value
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.numpy(), dtype, copy=copy)
 
     def __bool__(self) -> bool:
         if self.size != 1:
@@ -177,7 +180,7 @@ class Tensor(Traced):
         return self._seen("an index").__index__()
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.size == 1 and spec else format(repr(self), spec)
+        return format(self.item(), spec) if spec else repr(self)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -191,7 +194,7 @@ class Tensor(Traced):
         return element in self._seen("`in`")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.value.copy(), self._wanted)  # copies and pickles forget the graph
+        return type(self), (self.value.copy(), self._wanted and self.source is None)  # copies forget the graph
 
     # Derivatives
 
@@ -206,7 +209,7 @@ class Tensor(Traced):
             RuntimeError: nothing that it was made from requires a gradient.
             ShapeError: `gradient` is missing, or has another shape.
         """
-        from tinygrad_bn.autodiff.gradients import backward  # a floor above: the method is a courtesy to PyTorch's users
+        from tinygrad_bn.autodiff.gradients import backward  # a floor above: a courtesy to PyTorch's users
 
         backward(self, gradient, create_graph=create_graph)
 
@@ -257,6 +260,9 @@ class Tensor(Traced):
     def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
         return self // other, self % other
 
+    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return other // self, other % self
+
     def __pow__(self, other: Any) -> Tensor:
         if type(other) is int and other == 2:
             return bind(ops.square, (self,), _NOTHING)
@@ -281,10 +287,10 @@ class Tensor(Traced):
         return bind(ops.abs, (self,), _NOTHING)
 
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return NotImplemented if other is None else bind(ops.equal, (self, other), _NOTHING)
+        return NotImplemented if _is_no_array(other) else bind(ops.equal, (self, other), _NOTHING)
 
     def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return NotImplemented if other is None else bind(ops.not_equal, (self, other), _NOTHING)
+        return NotImplemented if _is_no_array(other) else bind(ops.not_equal, (self, other), _NOTHING)
 
     def __lt__(self, other: Any) -> Tensor:
         return bind(ops.less, (self, other), _NOTHING)
@@ -299,16 +305,16 @@ class Tensor(Traced):
         return bind(ops.greater_equal, (self, other), _NOTHING)
 
     def __and__(self, other: Any) -> Tensor:
-        return bind(ops.logical_and, (self, other), _NOTHING)
+        return _of_truths(ops.logical_and, self, other)
 
     def __or__(self, other: Any) -> Tensor:
-        return bind(ops.logical_or, (self, other), _NOTHING)
+        return _of_truths(ops.logical_or, self, other)
 
     def __xor__(self, other: Any) -> Tensor:
-        return bind(ops.logical_xor, (self, other), _NOTHING)
+        return _of_truths(ops.logical_xor, self, other)
 
     def __invert__(self) -> Tensor:
-        return bind(ops.logical_not, (self,), _NOTHING)
+        return _of_truths(ops.logical_not, self)
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
@@ -323,102 +329,101 @@ class Tensor(Traced):
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         """See `tg.sum`."""
-        return ops.sum(self, axis, keepdims)
+        return _applied(ops.sum, self, axis, keepdims)
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         """See `tg.mean`."""
-        return ops.mean(self, axis, keepdims)
+        return _applied(ops.mean, self, axis, keepdims)
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         """See `tg.max`."""
-        return ops.max(self, axis, keepdims)
+        return _applied(ops.max, self, axis, keepdims)
 
     def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         """See `tg.min`."""
-        return ops.min(self, axis, keepdims)
+        return _applied(ops.min, self, axis, keepdims)
 
     def prod(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         """See `tg.prod`."""
-        return ops.prod(self, axis, keepdims)
+        return _applied(ops.prod, self, axis, keepdims)
 
     def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
         """See `tg.var`."""
-        return ops.var(self, axis, ddof, keepdims)
+        return _applied(ops.var, self, axis, ddof, keepdims)
 
     def std(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
         """See `tg.std`."""
-        return ops.std(self, axis, ddof, keepdims)
+        return _applied(ops.std, self, axis, ddof, keepdims)
 
     def all(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         """Whether every element is true."""
-        return ops.all(self, axis, keepdims)
+        return _applied(ops.all, self, axis, keepdims)
 
     def any(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         """Whether some element is true."""
-        return ops.any(self, axis, keepdims)
+        return _applied(ops.any, self, axis, keepdims)
 
     def argmax(self, axis: int | None = None) -> Tensor:
         """See `tg.argmax`."""
-        return ops.argmax(self, axis)
+        return _applied(ops.argmax, self, axis)
 
     def argmin(self, axis: int | None = None) -> Tensor:
         """See `tg.argmin`."""
-        return ops.argmin(self, axis)
+        return _applied(ops.argmin, self, axis)
 
     def cumsum(self, axis: int | None = None) -> Tensor:
         """See `tg.cumsum`."""
-        return ops.cumsum(self, axis)
+        return _applied(ops.cumsum, self, axis)
 
-    def clip(self, a_min: float | None = None, a_max: float | None = None) -> Tensor:
+    def clip(self, min: float | None = None, max: float | None = None) -> Tensor:
         """See `tg.clip`."""
-        return ops.clip(self, a_min, a_max)
+        return _applied(ops.clip, self, min, max)
 
     def dot(self, other: Any) -> Tensor:
         """See `tg.matmul`."""
-        return self @ other
+        return _dot(self, other)
 
     def reshape(self, *shape: Any) -> Tensor:
         """See `tg.reshape`; the shape as one tuple or as several numbers."""
-        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+        return _applied(ops.reshape, self, shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: Any) -> Tensor:
         """See `tg.transpose`; the axes as one tuple, as several numbers, or none to reverse them."""
-        return ops.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
+        return _applied(ops.transpose, self, (axes[0] if len(axes) == 1 else axes) or None)
 
     def flatten(self) -> Tensor:
         """All elements along one axis."""
-        return ops.reshape(self, (-1,))
+        return _applied(ops.reshape, self, (-1,))
 
     ravel = flatten
 
     def squeeze(self, axis: Any = None) -> Tensor:
         """See `tg.squeeze`."""
-        return ops.squeeze(self, axis)
+        return _applied(ops.squeeze, self, axis)
 
     def copy(self) -> Tensor:
         """The same values in memory of their own; gradients flow through."""
-        return ops.copy(self)
+        return _applied(ops.copy, self)
 
     def astype(self, dtype: DTypeLike) -> Tensor:
         """The values in another dtype; gradients flow between floating ones."""
-        kind = ops.astype if np.dtype(dtype).kind == "f" else ops.discretize
-        return bind(kind, (self,), {"dtype": np.dtype(dtype)})
+        dtype = np.dtype(dtype)
+        if dtype.kind not in _NUMBERS:
+            raise DtypeError(f"astype expects a dtype of real numbers; got {dtype}")
+        return bind(ops.astype if dtype.kind == "f" else ops.discretize, (self,), {"dtype": dtype})
 
     # NumPy meets us halfway
 
     def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        if "out" in options:
+        if "out" in options or method == "at":
             raise TypeError(f"an ndarray cannot take the result of {function.__name__} with a Tensor: write a = a + t")
-        ours = _ours().get(function)
-        if ours is not None and method == "__call__":
-            return ours(*inputs, **options)
-        return _without_us(getattr(function, method), f"{function.__name__}", inputs, options)
+        if method == "__call__":
+            return self.__array_function__(function, (), inputs, options)
+        return _without_us(getattr(function, method), f"{function.__name__}.{method}", inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         ours = _ours().get(function)
-        if ours is not None:
-            return ours(*args, **options)
-        return _without_us(function, function.__name__, args, options)
+        return _without_us(function, function.__name__, args, options) if ours is None else ours(*args, **options)
 
 
 def bind(primitive: Primitive[Any], args: tuple[Any, ...], params: Mapping[str, Any]) -> Tensor:
@@ -431,14 +436,14 @@ def bind(primitive: Primitive[Any], args: tuple[Any, ...], params: Mapping[str, 
             values.append(arg.value)
             wanted = wanted or arg._wanted
             version = arg.version or version
-        elif type(arg) is float or type(arg) is _ndarray or type(arg) is int:
+        elif type(arg) in _PLAIN or (type(arg) is _ndarray and arg.dtype.kind in _NUMBERS):
             values.append(arg)
         else:
-            return bind(primitive, tuple(map(_argument, args)), params)
+            return bind(primitive, tuple(_argument(arg, primitive.__name__) for arg in args), params)
     try:
         value = primitive.forward(*values, **params)
-    except (ValueError, TypeError, IndexError) as error:
-        raise primitive.explain(error, values, params) from None
+    except (ValueError, TypeError, IndexError, AttributeError):
+        value = primitive.evaluate(values, params)  # it helps where a number has to be an array, or says what is wrong
     mode = current()
     result = _new(Tensor)
     result.value = value if type(value) is _ndarray else np.asarray(value)
@@ -458,28 +463,42 @@ def bind(primitive: Primitive[Any], args: tuple[Any, ...], params: Mapping[str, 
     return result
 
 
+def _applied(function: Callable[..., Any], *args: Any) -> Tensor:
+    """What one of our functions makes of arguments of which one is a Tensor."""
+    result: Tensor = function(*args)
+    return result
+
+
 def _shared_version(value: Any, args: tuple[Any, ...]) -> Version | None:
     """The version of the variable whose memory `value` shows, if it is a view of one among `args`."""
     for arg in args:
-        if isinstance(arg, Tensor) and arg.version is not None and np.may_share_memory(value, arg.value):
-            return arg.version
+        if isinstance(arg, Tensor) and arg.version is not None:
+            same = value is arg.value
+            if same or (value.base is not None and np.may_share_memory(value, arg.value)):
+                return arg.version
     return None
 
 
-def _argument(arg: Any) -> Any:
-    """An argument as a Tensor, an ndarray, or a Python number; NumPy's scalars are as weak as Python's."""
-    if isinstance(arg, np.generic):
-        return arg.item()
-    if isinstance(arg, (Tensor, int, float)):
-        return arg + 0 if isinstance(arg, bool) else arg
-    return as_array(arg)
+def _argument(arg: Any, name: str) -> Any:
+    """An argument as a Tensor, a Python number or an ndarray; NumPy's scalars are as weak as Python's."""
+    if isinstance(arg, Tensor):
+        return arg
+    for kinds, plain in _SCALARS:
+        if isinstance(arg, kinds):
+            return plain(arg)
+    return as_array(arg, name=name)
 
 
-def as_array(data: Any, dtype: DTypeLike = None) -> NDArray[Any]:
+def as_array(data: Any, dtype: DTypeLike | None = None, name: str = "tensor") -> NDArray[Any]:
     """`data` as an ndarray: Python floats become float32, ints int64, bools bool; NumPy's keep their dtype.
 
+    Args:
+        data: a number, nested sequences, an array, or a Tensor.
+        dtype: what to cast it to, instead.
+        name: who asks, for the messages.
+
     Raises:
-        DtypeError: `data` is not made of numbers.
+        DtypeError: `data` is not made of real numbers, or has Tensors in it whose gradients would be lost.
         ShapeError: nested sequences of unequal lengths.
     """
     if isinstance(data, Tensor):
@@ -487,27 +506,37 @@ def as_array(data: Any, dtype: DTypeLike = None) -> NDArray[Any]:
     try:
         array = np.asarray(data, dtype)
     except ValueError:
-        raise ShapeError(f"tensor expects nested sequences of equal lengths; got {data!r:.80}") from None
-    if array.dtype.kind not in "fiub":
-        raise DtypeError(f"tensor expects numbers; got {data!r:.80} of type {type(data).__name__}")
-    if dtype is None and array.dtype == np.float64 and not _from_numpy(data):
-        return array.astype(np.float32)
+        raise ShapeError(f"{name} expects nested sequences of equal lengths; got {data!r:.80}") from None
+    if array.dtype.kind not in _NUMBERS:
+        raise DtypeError(f"{name} expects real numbers; got {data!r:.80} of type {type(data).__name__}")
+    if array.dtype.kind != "f" or hasattr(data, "dtype"):
+        return array
+    strong = {leaf.dtype for leaf in _leaves(data, name)}
+    if dtype is None and array.dtype == np.float64:
+        return array.astype(np.result_type(*strong, 0.0) if strong else np.float32)
     return array
 
 
-def _from_numpy(data: Any) -> bool:
-    while isinstance(data, (list, tuple)) and data:
-        data = data[0]
-    return hasattr(data, "dtype")
+def _leaves(data: Any, name: str) -> Iterator[Any]:
+    """The arrays and Tensors in nested sequences."""
+    stack = [data]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, (list, tuple)):
+            stack.extend(part)
+        elif isinstance(part, Tensor) and part.requires_grad:
+            raise DtypeError(f"{name} would lose the gradients of Tensors in a {type(data).__name__}: use tg.stack")
+        elif hasattr(part, "dtype"):
+            yield part
 
 
-def tensor(data: Any, *, dtype: DTypeLike = None, requires_grad: bool = False) -> Tensor:
-    """A Tensor with a copy of `data`: a number, nested sequences, or an array.
+def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    """A Tensor with a copy of `data`: a number, nested sequences, an array, or the values of a Tensor.
 
     Python floats become float32, ints int64 and bools bool; NumPy arrays keep their dtype.
 
     Raises:
-        DtypeError: `data` is not made of numbers, or a gradient of integers is asked for.
+        DtypeError: `data` is not made of real numbers, or a gradient of integers is asked for.
         ShapeError: nested sequences of unequal lengths.
     """
     return Tensor(np.array(as_array(data, dtype)), requires_grad)
@@ -518,48 +547,97 @@ def _parted(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
     parts: list[Any] = []
     arrays: list[Any] = []
     for part in index:
-        if isinstance(part, (Tensor, np.ndarray, list)):
+        if part is None or part is Ellipsis or isinstance(part, slice):
+            parts.append(part)
+        elif isinstance(part, (int, np.integer)) and not isinstance(part, bool):
+            parts.append(int(part))
+        else:
             array = part if isinstance(part, Tensor) else np.asarray(part)
             if isinstance(array, np.ndarray) and array.size == 0:
                 array = array.astype(np.int64)
             if array.dtype.kind not in "iub":
-                raise IndexError(f"an index expects integers, slices, masks and ...; got an array of {array.dtype}")
+                raise IndexError(f"an index expects integers, slices, masks and ...; got {part!r:.80}")
             if isinstance(array, Tensor) and array.dtype.kind == "b":
                 array = array._seen("a mask index")
             arrays.append(array)
             parts.append(ops.shape.ARRAY)
-        elif part is None or part is Ellipsis or isinstance(part, slice):
-            parts.append(part)
-        else:
-            try:
-                parts.append(part.__index__())
-            except AttributeError:
-                raise IndexError(f"an index expects integers, slices, masks and ...; got {part!r}") from None
     return tuple(parts), arrays
+
+
+def _of_truths(primitive: Primitive[Any], *args: Any) -> Tensor:
+    """`&`, `|`, `^` and `~`, of truth values only: of numbers they would mean bits, or be a slip in a comparison."""
+    name = primitive.__name__
+    args = tuple(_argument(arg, name) for arg in args)
+    for arg in args:
+        if not isinstance(arg, bool) and getattr(arg, "dtype", None) != np.bool:
+            came = getattr(arg, "dtype", arg)
+            raise DtypeError(f"{name} expects truth values, as in (a < x) & (x < b); got {came}")
+    return bind(primitive, args, _NOTHING)
+
+
+def _dot(x: Any, y: Any) -> Tensor:
+    """NumPy's dot, where it is a matrix product."""
+    if np.ndim(x) > 1 and np.ndim(y) > 2:
+        raise ShapeError(f"dot expects vectors and matrices; got {x.shape} and {y.shape}. Use tg.matmul or tg.einsum")
+    return _applied(ops.matmul, x, y)
+
+
+def _broadcast_arrays(*arrays: Any) -> tuple[Any, ...]:
+    known = [array if isinstance(array, Tensor) else np.asarray(array) for array in arrays]
+    shape = np.broadcast_shapes(*(array.shape for array in known))
+    return tuple((ops if isinstance(array, Tensor) else np).broadcast_to(array, shape) for array in known)
+
+
+def _is_no_array(other: object) -> bool:
+    return other is None or isinstance(other, str)
 
 
 @cache
 def _ours() -> Mapping[Any, Callable[..., Any]]:
-    """Our function for each of NumPy's that has one of its name."""
-    table: dict[Any, Callable[..., Any]] = {np.linalg.norm: ops.norm}
-    table.update({getattr(np, name): attrgetter(name) for name in ("shape", "ndim", "size")})
+    """Our function for each of NumPy's that has one of its name, or of its meaning."""
+    table: dict[Any, Callable[..., Any]] = {
+        np.linalg.norm: ops.norm,
+        np.dot: _dot,
+        np.divmod: lambda x, y: (ops.floor_divide(x, y), ops.remainder(x, y)),
+        np.ravel: Tensor.ravel,
+        np.broadcast_arrays: _broadcast_arrays,
+        np.bitwise_and: partial(_of_truths, ops.logical_and),
+        np.bitwise_or: partial(_of_truths, ops.logical_or),
+        np.bitwise_xor: partial(_of_truths, ops.logical_xor),
+        np.invert: partial(_of_truths, ops.logical_not),
+    }
     for name in ops.__all__:
         function = getattr(np, name, None)
-        if function is not None:
+        if function is not None and name not in ("astype", "put"):  # these mean something else in NumPy
             table[function] = getattr(ops, name)
     return table
 
 
 def _without_us(function: Callable[..., Any], name: str, args: Any, options: Mapping[str, Any]) -> Any:
-    """A NumPy function that has no derivative here, on the values."""
+    """A NumPy function that has no derivative here, on the values.
+
+    Raises:
+        TypeError: its result would have one. Truth values, indices and the like have none.
+    """
+    wanted = False
 
     def seen(argument: Any) -> Any:
+        nonlocal wanted
         if isinstance(argument, (list, tuple)):
             return type(argument)(map(seen, argument))
         if not isinstance(argument, Tensor):
             return argument
-        if argument.requires_grad:
-            raise TypeError(f"np.{name} has no derivative here; use a tg function, or .detach() to go without")
+        if function in _BLIND:
+            return argument.value
+        wanted = wanted or argument.requires_grad
         return argument._seen(f"np.{name}")
 
-    return function(*map(seen, args), **{key: seen(option) for key, option in options.items()})
+    result = function(*map(seen, args), **{key: seen(option) for key, option in options.items()})
+    parts = result if isinstance(result, (list, tuple)) else (result,)
+    if wanted and any(isinstance(part, (np.ndarray, np.floating)) and part.dtype.kind == "f" for part in parts):
+        raise TypeError(f"np.{name} has no derivative here; use a tg function, or .detach() to go without")
+    return result
+
+
+_BLIND = {np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.result_type}
+"""NumPy's functions that look at shapes and dtypes only."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_bn.errors import ShapeError
+from tinygrad_bn.errors import DtypeError, ShapeError
 from tinygrad_bn.mode import current
 from tinygrad_bn.tensors import Tensor, Version, _next_serial, as_array
 
@@ -26,26 +26,26 @@ class Variable(Tensor):
         self.version = Version()
         self.name = name
 
-    def numpy(self) -> NDArray[Any]:
-        """A copy of the values: a view would change under the reader at the next update."""
-        return self._seen(".numpy()").copy()
-
     def assign(self, data: Any, writer: str = "assign") -> None:
         """Replace the values; no gradient flows from the old or into the new ones.
 
         Args:
-            data: a Tensor or array that broadcasts to this shape; it is cast to this dtype.
+            data: a Tensor or array of this shape, or a number for all elements; it is cast to this dtype.
             writer: who is writing, for the message to whoever still needed the old values.
 
         Raises:
             ShapeError: `data` has another shape.
+            DtypeError: `data` is floating and this is not.
         """
+        name = self.name or "assign"
+        value = data.value if isinstance(data, Tensor) else as_array(data, name=name)
+        if value.shape != self.shape and value.ndim:
+            raise ShapeError(f"{name} expects values of shape {self.shape}; got {value.shape}")
+        if not np.can_cast(value.dtype, self.dtype, "same_kind"):
+            raise DtypeError(f"{name} expects values that can be cast to {self.dtype}; got {value.dtype}")
         recorder = current().recorder
         if recorder is not None:
             recorder.assigned(self, data)
-        value = data.value if isinstance(data, Tensor) else as_array(data)
-        if value.shape != self.shape and value.ndim:
-            raise ShapeError(f"{self.name or 'assign'} expects values of shape {self.shape}; got {value.shape}")
         np.copyto(self.writing(writer), value, casting="same_kind")
 
     def writing(self, writer: str) -> NDArray[Any]:

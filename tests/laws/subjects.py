@@ -21,7 +21,7 @@ USUAL = (3, 4)  # the shape where any will do
 def name(function: Function[Any], case: Case) -> str:
     """Such as "elu-alpha=0.5"."""
     said = [str(shape).replace(" ", "") for shape in case.shapes]
-    said += [f"{key}={value}".replace(" ", "") for key, value in case.settings.items()]
+    said += [f"{key}={getattr(value, '__name__', value)}".replace(" ", "") for key, value in case.settings.items()]
     return "-".join([function.__name__, *said])
 
 

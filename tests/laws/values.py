@@ -15,9 +15,9 @@ EPS = {np.float32: np.finfo(np.float32).eps, np.float64: np.finfo(np.float64).ep
 
 
 def assert_close(actual, desired, dtype, units=16):
-    """Equal but for so many units in the last place of the largest of the values."""
+    """Equal but for so many units in the last place of the largest value, or of 1, the size of what is summed."""
     desired = np.asarray(desired)
-    largest = np.max(np.abs(desired), initial=0) if desired.dtype.kind == "f" else 0
+    largest = np.max(np.abs(desired), initial=1) if desired.dtype.kind == "f" else 0
     np.testing.assert_allclose(actual, desired, rtol=0, atol=float(units * EPS[dtype] * largest))
 
 
@@ -53,7 +53,11 @@ def leaves_its_inputs_untouched(function, case):
     np.testing.assert_equal(arrays, again)
 
 
-@law(lambda function, case: "dtype" not in function.settings)
+def _keeps_the_dtype(function, case):
+    return draws_nothing(function, case) and "dtype" not in function.settings
+
+
+@law(_keeps_the_dtype)
 def float32_stays_float32(function, case):
     """No step of the forward, of a rule or of the derivative of a rule gives float64 where float32 came in."""
     arrays = sample(function, case, np.float32)
@@ -71,11 +75,7 @@ def float32_stays_float32(function, case):
                     assert g.dtype == np.float32, f"a rule of {primitive.__name__} gives {g.dtype}"
 
 
-def _given_by_name(function, case):
-    return draws_nothing(function, case) and "dtype" not in function.settings and bool(case.settings)
-
-
-@law(_given_by_name)
+@law(_keeps_the_dtype)
 def settings_are_weak(function, case):
     """A NumPy number as a setting does not make float64 of float32."""
     chosen = {k: np.float64(v) if isinstance(v, float) else v for k, v in settings(function, case).items()}
@@ -170,6 +170,18 @@ def is_finite_at_extremes(function, case):
         assert all(np.isfinite(g).all() for g in cotangents)
 
     check()
+
+
+@law(_keeps_the_dtype)
+def not_a_number_shows(function, case):
+    """Where all numbers of an argument are NaN, there is NaN in a floating result, and not one warning."""
+    arrays = sample(function, case)
+    for i in smooth(arrays):
+        lost = [*arrays[:i], np.full_like(arrays[i], np.nan), *arrays[i + 1 :]]
+        with np.errstate(all="raise"):
+            tensors, result = recorded(function, case, lost)
+            pulled(tensors, result, np.ones(result.shape, result.dtype))
+        assert result.dtype.kind != "f" or np.isnan(result.value).any()
 
 
 @law(lambda function, case: is_random(function))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from tinygrad_bn.autodiff.pullback import pullback
 from tinygrad_bn.errors import ShapeError
-from tinygrad_bn.mode import using
+from tinygrad_bn.mode import F, using
 from tinygrad_bn.tensors import Tensor, as_array
 
 
+@overload
+def no_grad() -> using: ...
+@overload
+def no_grad(function: F) -> F: ...
 def no_grad(function: Any = None) -> Any:
     """Within it nothing is remembered for gradients: `with no_grad():`, or as a decorator."""
     off = using(gradients=False)
@@ -23,8 +27,10 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
     """See `Tensor.backward`."""
     if not output.requires_grad:
         raise RuntimeError("backward expects a Tensor made from one with requires_grad=True; nothing here asks for it")
-    for leaf, g in sweep([output], [gradient], None, create_graph).items():
-        leaf.grad = g if leaf.grad is None else leaf.grad + g
+    found = sweep([output], [gradient], None, create_graph)
+    sums = {leaf: g if leaf.grad is None else leaf.grad + g for leaf, g in found.items()}
+    for leaf, total in sums.items():  # only now: a failure leaves every gradient as it was
+        leaf.grad = total
 
 
 def gradients(
@@ -38,27 +44,42 @@ def gradients(
     """The sum of the derivatives of the outputs with respect to each input; no `.grad` is touched.
 
     Args:
-        outputs: a Tensor or several.
+        outputs: a Tensor or several; the gradients of several are added.
         inputs: a Tensor or several, leaves or results; one gives one gradient, several give a tuple.
         grad_outputs: the weights, one array of the output's shape for each; may be None where that has one element.
         create_graph: keep the gradients themselves differentiable.
         allow_unused: give None for an input that no output depends on, instead of raising.
 
     Raises:
+        TypeError: these are not Tensors.
         RuntimeError: an input does not require a gradient, or no output depends on it.
         ShapeError: a weight is missing, or has another shape.
     """
-    if isinstance(outputs, Tensor):
-        outputs, grad_outputs = [outputs], [grad_outputs]
-    several = not isinstance(inputs, Tensor)
-    wanted: Sequence[Tensor] = tuple(inputs) if several else (inputs,)  # type: ignore[assignment]
-    found = sweep(outputs, [None] * len(outputs) if grad_outputs is None else grad_outputs, wanted, create_graph)
+    results, wanted = _tensors("outputs", outputs), _tensors("inputs", inputs)
+    if grad_outputs is None:
+        weights = [None] * len(results)
+    else:
+        weights = [grad_outputs] if isinstance(outputs, Tensor) else list(grad_outputs)
+    if len(weights) != len(results):
+        raise ShapeError(f"grad_outputs expects one weight for each of {len(results)} outputs; got {len(weights)}")
+    found = sweep(results, weights, wanted, create_graph)
     for position, tensor in enumerate(wanted):
         if tensor not in found and not allow_unused:
             why = "the outputs do not depend on it" if tensor.requires_grad else "it does not require a gradient"
             raise RuntimeError(f"gradients: input {position} has none, because {why}; allow_unused=True gives None")
     answer = tuple(found.get(tensor) for tensor in wanted)
-    return answer if several else answer[0]
+    return answer[0] if isinstance(inputs, Tensor) else answer
+
+
+def _tensors(name: str, given: Any) -> list[Tensor]:
+    """One or several Tensors as a list."""
+    one = isinstance(given, (Tensor, np.ndarray)) or not isinstance(given, Iterable)
+    tensors = [given] if one else list(given)
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            came = type(tensor).__name__
+            raise TypeError(f"gradients expects Tensors as {name}; got {came}. For functions of arrays, use tg.grad")
+    return tensors
 
 
 def sweep(
@@ -79,7 +100,7 @@ def _seed(output: Tensor, cotangent: Any) -> Tensor:
         if output.size != 1:
             raise ShapeError(f"a derivative starts from one element; got shape {output.shape}: give a cotangent too")
         return Tensor(np.ones(output.shape, output.dtype))
-    given = cotangent if isinstance(cotangent, Tensor) else Tensor(np.array(as_array(cotangent)))
+    given = cotangent if isinstance(cotangent, Tensor) else Tensor(np.array(as_array(cotangent, name="a cotangent")))
     if given.shape != output.shape:
         raise ShapeError(f"a cotangent has the shape of its output, {output.shape}; got {given.shape}")
     return given if given.dtype == output.dtype else given.astype(output.dtype)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-
 from tinygrad_bn import ops
 from tinygrad_bn.errors import StaleGraphError
 from tinygrad_bn.primitives import Array
@@ -59,7 +58,7 @@ def pullback(
 def _values(args: tuple[Any, ...]) -> list[Any]:
     values = []
     for arg in args:  # a loop: a comprehension costs twice as much before Python 3.12
-        values.append(arg.value if isinstance(arg, Tensor) else arg)  # noqa: PERF401
+        values.append(arg.value if isinstance(arg, Tensor) else arg)
     return values
 
 
@@ -97,9 +96,9 @@ def _between(outputs: Iterable[Tensor], inputs: set[Tensor]) -> set[Tensor]:
 
 
 def _refuse_if_stale(source: Source, arg: Tensor) -> None:
-    """Raise if the rules of `source` read values of `arg` that were overwritten since."""
+    """Raise if the rules of `source`, which if it is linear read only indices, read overwritten values of `arg`."""
     primitive = source[0]
-    if not primitive.linear and arg.version is not None:
+    if arg.version is not None and (not primitive.linear or arg.dtype.kind != "f"):
         name = getattr(arg, "name", None) or f"a variable of shape {arg.shape}"
         raise StaleGraphError(
             f"the derivative of {primitive.__name__} needs the values that {name} had in the forward pass, but "

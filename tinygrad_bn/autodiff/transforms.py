@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
+from operator import index
 from typing import Any
 
 import numpy as np
 
 from tinygrad_bn import ops
 from tinygrad_bn.autodiff.gradients import sweep
-from tinygrad_bn.errors import DtypeError, ShapeError
+from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
 from tinygrad_bn.mode import current, using
 from tinygrad_bn.tensors import Tensor, as_array
 
@@ -21,9 +22,6 @@ class _Run:
     """One run of a function on Tensors of its own, and what it takes to hand its derivatives to the caller."""
 
     def __init__(self, f: Function, args: Sequence[Any], argnums: Sequence[int]) -> None:
-        for argnum in argnums:
-            if not -len(args) <= argnum < len(args):
-                raise TypeError(f"argnums expects positions among {len(args)} arguments; got {argnum}")
         outside = current()
         self.given = [args[argnum] for argnum in argnums]
         called = list(args)
@@ -31,9 +29,9 @@ class _Run:
             self.primals = [_mapped(_primal, argument) for argument in self.given]
             for argnum, primal in zip(argnums, self.primals, strict=True):
                 called[argnum] = primal
-            self.result = f(*called)
+            self.result = _mapped(_result, f(*called))
         self.inputs = [tensor for primal in self.primals for tensor in _leaves(primal)]
-        self.outputs = [leaf for leaf in _leaves(self.result) if isinstance(leaf, Tensor)]
+        self.outputs: list[Tensor] = _leaves(self.result)
         self.nested = outside.gradients and self._reaches_outside()
 
     def _reaches_outside(self) -> bool:
@@ -50,21 +48,31 @@ class _Run:
             stack += vertex.source[1]
         return False
 
-    def pull(self, cotangents: Sequence[Any], *, create_graph: bool = False) -> list[Any]:
+    def expect_scalar(self, name: str) -> None:
+        """Raise, in the name of `name`, if the result is not one floating number."""
+        result = self.result
+        if not isinstance(result, Tensor) or result.size != 1:
+            came = f"shape {result.shape}" if isinstance(result, Tensor) else f"a {type(result).__name__}"
+            raise ShapeError(f"{name} expects a function with a scalar result; got {came}. See tg.jacobian and tg.vjp")
+        if result.dtype.kind != "f":
+            raise DtypeError(f"{name} expects a function with a floating result; got {result.dtype}")
+
+    def pull(
+        self, cotangents: Sequence[Any], outputs: Sequence[Tensor] | None = None, *, create_graph: bool = False
+    ) -> list[Any]:
         """The cotangent of each chosen argument, in its form; zero where it was not used."""
-        found = sweep(self.outputs, cotangents, self.inputs, create_graph or self.nested)
+        outputs = self.outputs if outputs is None else outputs
+        found = sweep(outputs, cotangents, self.inputs, create_graph or self.nested)
 
         def handed(given: Any, primal: Tensor) -> Any:
-            g = found.get(primal)
-            if g is None:
-                g = Tensor(np.zeros(primal.shape, primal.dtype))
+            g = found[primal] if primal in found else Tensor(np.zeros(primal.shape, primal.dtype))
             return g if create_graph or self.nested or isinstance(given, Tensor) else g.value
 
         return [_mapped(handed, *pair) for pair in zip(self.given, self.primals, strict=True)]
 
-    def hand(self, result: Any) -> Any:
-        """A result of the function, as Tensors only where the caller deals in them."""
-        if not isinstance(result, Tensor) or self.nested:
+    def hand(self, result: Tensor) -> Any:
+        """A result of the function, as a Tensor only where the caller deals in them."""
+        if self.nested:
             return result
         deals_in_tensors = any(isinstance(leaf, Tensor) for given in self.given for leaf in _leaves(given))
         return result.detach() if deals_in_tensors else result.value
@@ -72,23 +80,25 @@ class _Run:
 
 def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """f(*primals), and the function that takes a cotangent of it to a tuple with the cotangent of each primal."""
-    _refuse_tensors("vjp", f)
+    _expect_function("vjp", f)
     run = _Run(f, primals, range(len(primals)))
-    return _mapped(run.hand, run.result), lambda cotangent: tuple(run.pull(_leaves(cotangent)))
+
+    def pulled(cotangent: Any) -> tuple[Any, ...]:
+        return tuple(run.pull(_aligned("a cotangent", cotangent, run.result)))
+
+    return _mapped(run.hand, run.result), pulled
 
 
 def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The function that returns the value and the gradient of f. See `grad`."""
-    _refuse_tensors("value_and_grad", f)
+    _expect_function("value_and_grad", f)
 
     @wraps(f)
-    def transformed(*args: Any) -> tuple[Any, Any]:
-        run = _Run(f, args, [argnums] if isinstance(argnums, int) else argnums)
-        if not isinstance(run.result, (Tensor, float, int)) or np.size(run.result) != 1:
-            came = f"shape {run.result.shape}" if isinstance(run.result, Tensor) else type(run.result).__name__
-            raise ShapeError(f"grad expects a function with a scalar result; got {came}. See tg.jacobian and tg.vjp")
-        pulled = run.pull([None] * len(run.outputs))
-        return run.hand(run.result), pulled[0] if isinstance(argnums, int) else tuple(pulled)
+    def transformed(*args: Any, **settings: Any) -> tuple[Any, Any]:
+        run = _Run(partial(f, **settings), args, _positions(argnums, len(args)))
+        run.expect_scalar("grad")
+        pulled = run.pull([None])
+        return run.hand(run.result), tuple(pulled) if isinstance(argnums, Sequence) else pulled[0]
 
     return transformed
 
@@ -104,10 +114,11 @@ def grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     Raises:
         TypeError: Tensors were given instead of a function; for those there is `gradients`.
         ShapeError: the result of f is not one element.
+        DtypeError: the result, or a chosen argument, is not floating.
     """
-    _refuse_tensors("grad", f)
+    _expect_function("grad", f)
     both = value_and_grad(f, argnums)
-    return wraps(f)(lambda *args: both(*args)[1])
+    return wraps(f)(lambda *args, **settings: both(*args, **settings)[1])
 
 
 def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -115,70 +126,128 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
 
     The pullback is linear in its cotangent, so pulling it back once more pushes the tangents forward.
     """
-    _refuse_tensors("jvp", f)
-    run = _Run(f, primals, range(len(primals)))
-    weights = [Tensor(np.zeros(output.shape, output.dtype), requires_grad=True) for output in run.outputs]
-    pushed = iter(_swept(run.pull(weights, create_graph=True), tangents, weights, run.nested))
+    _expect_function("jvp", f)
+    run, along = _along("jvp", f, primals, tangents)
+    weights = [Tensor(np.ones(output.shape, output.dtype), requires_grad=True) for output in run.outputs]
+    pushed = iter(_swept(run.pull(weights, create_graph=True), along, weights, run.nested))
     return _mapped(run.hand, run.result), _mapped(lambda _: run.hand(next(pushed)), run.result)
 
 
 def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, ...]:
     """The Hessian of a scalar f at the primals times the tangents: a tuple with one product for each primal."""
-    _refuse_tensors("hvp", f)
-    run = _Run(f, primals, range(len(primals)))
-    product = iter(_swept(run.pull([None], create_graph=True), tangents, run.inputs, run.nested))
+    _expect_function("hvp", f)
+    run, along = _along("hvp", f, primals, tangents)
+    run.expect_scalar("hvp")
+    product = iter(_swept(run.pull([None], create_graph=True), along, run.inputs, run.nested))
     return tuple(_mapped(lambda _: run.hand(next(product)), given) for given in run.given)
 
 
-def jacobian(f: Function, argnums: int = 0) -> Function:
-    """The function that returns the derivatives of f, of shape (*result, *x), by the argument x at `argnums`."""
-    _refuse_tensors("jacobian", f)
+def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
+    """The function that returns the derivatives of f, of shape (*result, *x), by the argument x at `argnums`.
+
+    Where the result of f or the argument is a list or dict, so is what comes back: the result's form, and in it the
+    argument's.
+    """
+    _expect_function("jacobian", f)
 
     @wraps(f)
-    def transformed(*args: Any) -> Any:
-        run = _Run(f, args, [argnums])
-        shape = run.result.shape
-        directions = np.eye(run.result.size, dtype=run.result.dtype).reshape((-1, *shape))
-        rows = [run.pull([direction])[0] for direction in directions]
-        return _mapped(lambda *row: ops.stack(row).reshape(shape + row[0].shape), *rows)
+    def transformed(*args: Any, **settings: Any) -> Any:
+        run = _Run(partial(f, **settings), args, _positions(argnums, len(args)))
+
+        def derivatives(output: Tensor) -> Any:
+            directions = np.eye(output.size, dtype=output.dtype).reshape((output.size, *output.shape))
+            rows = [run.pull([direction], [output]) for direction in directions]
+
+            def joined(primal: Tensor, *row: Any) -> Any:
+                shape = output.shape + primal.shape
+                return ops.stack(row).reshape(shape) if row else run.hand(Tensor(np.zeros(shape, primal.dtype)))
+
+            found = [_mapped(joined, primal, *column) for primal, *column in zip(run.primals, *rows, strict=True)]
+            return tuple(found) if isinstance(argnums, Sequence) else found[0]
+
+        return _mapped(derivatives, run.result)
 
     return transformed
 
 
-def hessian(f: Function, argnums: int = 0) -> Function:
+def hessian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The function that returns the second derivatives, of shape (*x, *x), of a scalar f."""
     return jacobian(grad(f, argnums), argnums)
 
 
+def _along(name: str, f: Function, primals: Any, tangents: Any) -> tuple[_Run, list[Tensor]]:
+    """A run of f by all of its arguments, and a tangent for each of its inputs."""
+    for what, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, (list, tuple)):
+            raise TypeError(f"{name} expects a tuple of {what}; got {type(given).__name__}")
+    run = _Run(f, primals, range(len(primals)))
+    trees = zip(_aligned("tangents", tangents, run.primals), run.primals, strict=True)
+    leaves = [leaf for tangent, primal in trees for leaf in _aligned("a tangent", tangent, primal)]
+    along = [leaf if isinstance(leaf, Tensor) else Tensor(as_array(leaf, name="a tangent")) for leaf in leaves]
+    for tangent, primal in zip(along, run.inputs, strict=True):
+        if tangent.shape != primal.shape:
+            raise ShapeError(f"a tangent has the shape of its primal, {primal.shape}; got {tangent.shape}")
+    return run, along
+
+
 def _swept(
-    pulled: Sequence[Any], tangents: Sequence[Any], inputs: Sequence[Tensor], create_graph: bool
+    pulled: Sequence[Any], along: Sequence[Tensor], inputs: Sequence[Tensor], create_graph: bool
 ) -> list[Tensor]:
     """The gradient, for each input, of the inner product of the cotangents with the tangents."""
-    along = [Tensor(as_array(leaf)) if not isinstance(leaf, Tensor) else leaf for t in tangents for leaf in _leaves(t)]
     towards = [leaf for g in pulled for leaf in _leaves(g)]
-    if [t.shape for t in along] != [g.shape for g in towards]:
-        raise ShapeError(
-            f"tangents have the shapes of their primals, {[g.shape for g in towards]}; got {[t.shape for t in along]}"
-        )
     with using(gradients=True):
         weighted = [(g * t.astype(g.dtype)).sum() for g, t in zip(towards, along, strict=True)]
     found = sweep(weighted, [None] * len(weighted), inputs, create_graph)
     return [found[t] if t in found else Tensor(np.zeros(t.shape, t.dtype)) for t in inputs]
 
 
+def _positions(argnums: Any, count: int) -> list[int]:
+    """`argnums`, one or several, as positions among `count` arguments."""
+    try:
+        chosen = [index(argnum) for argnum in (argnums if isinstance(argnums, Sequence) else (argnums,))]
+    except TypeError:
+        raise TypeError(f"argnums expects an int or a tuple of ints; got {argnums!r}") from None
+    if not all(-count <= argnum < count for argnum in chosen):
+        raise SettingError(f"argnums expects positions among {count} arguments; got {argnums!r}")
+    if len({argnum % count for argnum in chosen}) < len(chosen):
+        raise SettingError(f"argnums expects each position once; got {argnums!r}")
+    return chosen
+
+
 def _primal(argument: Any) -> Tensor:
     """A Tensor of our own for an argument, through which an outer derivative can still flow."""
     if isinstance(argument, Tensor) and argument.requires_grad:
-        return ops.copy(argument)
-    value = as_array(argument)
+        return argument.copy()
+    value = as_array(argument, name="a derivative")
     if value.dtype.kind != "f":
         raise DtypeError(f"a derivative expects floating arguments; got {value.dtype}. Use .astype(np.float32)")
     return Tensor(np.array(value), requires_grad=True)
 
 
+def _result(leaf: Any) -> Tensor:
+    """A result as a Tensor; it is a constant if it is none."""
+    if isinstance(leaf, Tensor):
+        return leaf
+    number = float(leaf) if isinstance(leaf, int) else leaf
+    return Tensor(as_array(number, name="the result of a differentiated function"))
+
+
 def _leaves(tree: Any) -> list[Any]:
     """What is in a list, tuple or dict, or the thing itself."""
     return list(tree.values()) if isinstance(tree, dict) else list(tree) if isinstance(tree, (list, tuple)) else [tree]
+
+
+def _aligned(name: str, tree: Any, form: Any) -> list[Any]:
+    """What is in `tree`, in the order of `form`, whose form it must have."""
+    if isinstance(form, dict):
+        if not isinstance(tree, dict) or tree.keys() != form.keys():
+            raise ShapeError(f"{name} expects a dict with the keys {', '.join(map(str, form))}; got {tree!r:.80}")
+        return [tree[key] for key in form]
+    if isinstance(form, (list, tuple)):
+        if not isinstance(tree, (list, tuple)) or len(tree) != len(form):
+            raise ShapeError(f"{name} expects a tuple or list of {len(form)}; got {tree!r:.80}")
+        return list(tree)
+    return [tree]
 
 
 def _mapped(function: Callable[..., Any], *trees: Any) -> Any:
@@ -187,10 +256,11 @@ def _mapped(function: Callable[..., Any], *trees: Any) -> Any:
     if isinstance(first, dict):
         return {key: function(*(tree[key] for tree in trees)) for key in first}
     if isinstance(first, (list, tuple)):
-        return type(first)([function(*leaves) for leaves in zip(*trees, strict=True)])
+        make = getattr(first, "_make", type(first))  # of a named tuple
+        return make([function(*leaves) for leaves in zip(*trees, strict=True)])
     return function(*trees)
 
 
-def _refuse_tensors(name: str, f: Any) -> None:
+def _expect_function(name: str, f: Any) -> None:
     if not callable(f):
         raise TypeError(f"{name} expects a function; got {type(f).__name__}. For Tensors, use tg.gradients")

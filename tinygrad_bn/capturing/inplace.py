@@ -7,11 +7,13 @@ arrays are overwritten by the same NumPy calls, in the same order, with the same
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tinygrad_bn.capturing.reading import Ref, Text, Unreadable, read
+from tinygrad_bn.errors import ShapeError
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
@@ -31,21 +33,28 @@ class InPlace:
         self._scratch: dict[Any, NDArray[Any]] = {}
 
     def __call__(self, targets: Arrays, others: Arrays) -> None:
-        """Overwrite the targets, all of one shape and dtype, with what the update makes of them and the others."""
-        shape, dtype = targets[0].shape, targets[0].dtype
-        program = self._programs.get((shape, dtype))
+        """Overwrite the targets, all of one shape and dtype, with what the update makes of them and the others.
+
+        No two of the arrays share memory.
+
+        Raises:
+            ShapeError: the update returns other than one array of the targets' shape for each of them.
+        """
+        arrays = (*targets, *others)
+        key = *[array.shape for array in arrays], *[array.dtype for array in arrays]
+        program = self._programs.get(key)
         if program is None:
-            program = self._programs[shape, dtype] = self._made(targets, others)
-        program(*targets, *others)
+            program = self._programs[key] = self._made(targets, others)
+        program(*arrays)
 
     def _made(self, targets: Arrays, others: Arrays) -> Callable[..., None]:
         try:
             text = read(self.update, *targets, *others)
         except Unreadable:
-            return self._copying
-        moved = any(ref.number < text.arguments and ref.number != place for place, ref in enumerate(text.results))
-        if moved or any(not isinstance(call.function, np.ufunc) or call.options for call in text.calls):
-            return self._copying
+            return partial(self._copying, len(targets))
+        _expect_fit([text.sample(ref, *targets, *others) for ref in text.results], targets)
+        if not _is_elementwise(text):
+            return partial(self._copying, len(targets))
         source, constants, scratch = _planned(text, targets[0])
         for place in range(scratch):
             constants[f"s{place}"] = self._scratch_like(targets[0], place)
@@ -53,9 +62,10 @@ class InPlace:
         program: Callable[..., None] = constants["program"]
         return program
 
-    def _copying(self, *arrays: NDArray[Any]) -> None:
+    def _copying(self, count: int, *arrays: NDArray[Any]) -> None:
         results = self.update(*arrays)
-        news = [np.array(result) for result in (results if isinstance(results, tuple) else (results,))]
+        news = [np.array(result) for result in (results if isinstance(results, (tuple, list)) else (results,))]
+        _expect_fit(news, arrays[:count])
         for target, new in zip(arrays, news, strict=False):
             np.copyto(target, new, casting="same_kind")
 
@@ -65,6 +75,22 @@ class InPlace:
         if memory is None or memory.size < target.size:
             memory = self._scratch[target.dtype, place] = np.empty(target.size, target.dtype)
         return memory[: target.size].reshape(target.shape)
+
+
+def _expect_fit(results: Arrays, targets: Arrays) -> None:
+    came = [result.shape for result in results]
+    if came != [target.shape for target in targets]:
+        raise ShapeError(f"an update expects to return {len(targets)} of shape {targets[0].shape}; got shapes {came}")
+
+
+def _is_elementwise(text: Text) -> bool:
+    """Whether it is made of ufuncs alone, and returns no argument in the place of another."""
+    moved = any(ref.number < text.arguments and ref.number != place for place, ref in enumerate(text.results))
+    simple = all(
+        isinstance(call.function, np.ufunc) and not call.options and not any(isinstance(arg, list) for arg in call.args)
+        for call in text.calls
+    )
+    return simple and not moved
 
 
 def _planned(text: Text, target: NDArray[Any]) -> tuple[str, dict[str, Any], int]:
@@ -112,4 +138,4 @@ def _planned(text: Text, target: NDArray[Any]) -> tuple[str, dict[str, Any], int
     arguments = ", ".join(f"a{number}" for number in range(text.arguments))
     scratch = sum(name.startswith("s") for name in free_from)
     header = [f"def program({arguments}, {', '.join(f's{n}=s{n}' for n in range(scratch))}):"]
-    return "\n    ".join([*header, *lines]), constants, scratch
+    return "\n    ".join([*header, *lines, "return"]), constants, scratch

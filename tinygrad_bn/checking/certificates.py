@@ -21,6 +21,7 @@ MEANING: dict[Kind, str] = {
 """What each kind of verdict says, the best first. The first three are good."""
 
 SEVERITY = {kind: position for position, kind in enumerate(MEANING)}
+_SMALLEST = 1e-18
 _NUMBERS = ("analytic", "numeric", "bound")
 
 
@@ -142,15 +143,19 @@ class Certificate:
 
         figure = Figure(figsize=(7, 1.2 + 0.35 * len(self.verdicts)), layout="constrained")
         axes = figure.add_subplot(xscale="log", xlabel="difference of the two sides (dot), bound (bar)")
-        smallest = 1e-18
         for row, (name, verdict) in enumerate(self.verdicts.items()):
             color = "tab:green" if verdict else "tab:red"
-            axes.plot([smallest, max(verdict.bound, smallest)], [row, row], color="0.75", linewidth=6)
-            axes.plot(max(abs(verdict.analytic - verdict.numeric), smallest), row, "o", color=color)
-            axes.annotate(f" {name}: {verdict.kind}", (smallest, row), xytext=(0, 5), textcoords="offset points")
+            axes.plot([_SMALLEST, _drawn(verdict.bound)], [row, row], color="0.75", linewidth=6)
+            axes.plot(_drawn(abs(verdict.analytic - verdict.numeric)), row, "o", color=color)
+            axes.annotate(f" {name}: {verdict.kind}", (_SMALLEST, row), xytext=(0, 5), textcoords="offset points")
         axes.set_ylim(len(self.verdicts) - 0.3, -0.8)
         axes.set_yticks([])
         figure.savefig(path)
+
+
+def _drawn(size: float) -> float:
+    """A size on a logarithmic axis, where it has to end somewhere; nan is drawn nowhere."""
+    return min(max(size, _SMALLEST), 1 / _SMALLEST) if size == size else size
 
 
 def _row(name: str, verdict: Verdict) -> tuple[str, ...]:

@@ -96,14 +96,10 @@ def _verdict(
     elements = argument.elements(max_elements)
     compared, agreed = argument.along_elements(elements), 0
     if elements.size < argument.size and "WRONG" not in compared.kinds:
-        for _ in range(DIRECTIONS):
-            line = argument.direction(np.arange(argument.size))
-            (kind,) = argument.along(line).kinds
-            agreed += kind == "OK"
-            if kind == "WRONG":
-                elements = np.union1d(elements, argument.culprit(line))
-                compared = argument.along_elements(elements)
-                break
+        agreed, culprit = argument.along_directions(DIRECTIONS)
+        if culprit.size:
+            elements = np.union1d(elements, culprit)
+            compared = argument.along_elements(elements)
     verdict = _worst(compared, elements, order, projection.point[position].shape, argument.scales[elements])
     verdict.size, verdict.directions = argument.size, agreed
     if verdict.kind == "OK" and order == 1 and not projection.used[position]:
@@ -117,7 +113,7 @@ def _worst(compared: Comparison, elements: Elements, order: int, shape: tuple[in
     analytic, numeric = compared.analytic / scales, compared.numeric / scales
     apart = np.nan_to_num(np.abs(analytic - numeric), nan=np.inf)
     worst = np.lexsort((apart, severity))[-1]
-    kind = compared.kinds[worst]
+    kind: Any = str(compared.kinds[worst])
     slopes = float(compared.left[worst] / scales[worst]), float(compared.right[worst] / scales[worst])
     return Verdict(
         kind,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_bn.checking.ladder import FIRST, RATIO, ROUNDING, RUNGS, Array, Ladder
+from tinygrad_bn.checking.ladder import FIRST, RATIO, ROUNDING, RUNGS, Array, Ladder, Limit
 from tinygrad_bn.checking.projections import Line, Projection, scales
 
 Elements = NDArray[np.intp]
@@ -35,29 +35,40 @@ class Comparison:
         finite = np.isfinite(analytic)
         size = np.maximum(np.abs(np.where(finite, analytic, 0.0)), scale)
         central.prefer(analytic, tolerance, tolerance * size)
-        self.analytic, self.numeric, self.bound = analytic, central.value, central.bound
-        own = tolerance * np.fmax(np.abs(analytic), np.abs(self.numeric))
-        unknown = np.isinf(self.bound) & ~np.isnan(analytic)
-        agrees = unknown | (finite & (np.abs(analytic - self.numeric) <= self.bound + own))
-        precise = self.bound <= tolerance * size
+        own = tolerance * np.fmax(np.abs(analytic), np.abs(central.value))
+        unknown = np.isinf(central.bound) & ~np.isnan(analytic)
+        agrees = unknown | (finite & (np.abs(analytic - central.value) <= central.bound + own))
+        precise = central.bound <= tolerance * size
         kinked = np.abs(bend.value) > bend.bound + own
         jumps = ~kinked & ~(agrees & precise) & (np.abs(gap.value) > gap.bound)
-        before, after = ladder.sides()
-        self.left = np.where(kinked, self.numeric - bend.value / 2, before.value)
-        self.right = np.where(kinked, self.numeric + bend.value / 2, after.value)
-        slack = np.where(kinked, self.bound + bend.bound, before.bound + after.bound)
-        slack += tolerance * np.fmax(np.abs(self.left), np.abs(self.right))
-        low, high = np.minimum(self.left, self.right) - slack, np.maximum(self.left, self.right) + slack
-        between = (low <= analytic) & (analytic <= high)
-        self.kinds = np.select(
-            [(kinked | jumps) & between, kinked | ~agrees, precise], ["KINK", "WRONG", "OK"], "NOISE"
-        )
-        at_kink = self.kinds == "KINK"
-        self.numeric = np.where(at_kink, (self.left + self.right) / 2, self.numeric)
-        self.bound = np.where(at_kink, slack, self.bound)
+        between = self._look_aside(analytic, tolerance, kinked, central, bend, *ladder.sides())
+        at_kink = (kinked | jumps) & between
+        self.analytic = analytic
+        self.numeric = np.where(at_kink, (self.left + self.right) / 2, central.value)
+        self.bound = np.where(at_kink, self._slack, central.bound)
+        self.kinds = np.select([at_kink, kinked | ~agrees, precise], ["KINK", "WRONG", "OK"], "NOISE")
         sharp = bend.bound <= math.sqrt(tolerance) * np.where(kinked, np.abs(bend.value), size)
         fine = precise & (central.bound <= own + tolerance * size / 1000)
         self.settled = fine & sharp & (self.kinds != "WRONG")
+
+    def _look_aside(
+        self,
+        analytic: Array,
+        tolerance: float,
+        kinked: NDArray[np.bool_],
+        central: Limit,
+        bend: Limit,
+        before: Limit,
+        after: Limit,
+    ) -> NDArray[np.bool_]:
+        """Find the one-sided slopes, and whether the analytic value lies between them."""
+        self.left = np.where(kinked, central.value - bend.value / 2, before.value)
+        self.right = np.where(kinked, central.value + bend.value / 2, after.value)
+        self._slack = np.where(kinked, central.bound + bend.bound, before.bound + after.bound)
+        self._slack += tolerance * np.fmax(np.abs(self.left), np.abs(self.right))
+        low, high = np.minimum(self.left, self.right), np.maximum(self.left, self.right)
+        inside: NDArray[np.bool_] = (low - self._slack <= analytic) & (analytic <= high + self._slack)
+        return inside
 
 
 class Argument:
@@ -109,8 +120,22 @@ class Argument:
         share = math.sqrt(elements.size)
         return self._compared([Line((self._position, elements, amounts / share))], self._tolerance / share)
 
-    def culprit(self, line: Line) -> Elements:
-        """The element of a line along which the two sides disagree that is to blame: by halving."""
+    def along_directions(self, count: int) -> tuple[int, Elements]:
+        """Along how many random directions that move all elements the sides agree; and which element is to blame.
+
+        No element is, while none of them disagrees; a direction through a kink tells nothing.
+        """
+        agreed = 0
+        for _ in range(count):
+            line = self.direction(np.arange(self.size))
+            (kind,) = self.along(line).kinds
+            if kind == "WRONG":
+                return agreed, self._culprit(line)
+            agreed += kind == "OK"
+        return agreed, np.arange(0)
+
+    def _culprit(self, line: Line) -> Elements:
+        """The element that is to blame where the sides disagree along a line: by halving."""
         ((_, elements, amounts),) = line.parts
         while elements.size > 1:
             halves = list(zip(np.array_split(elements, 2), np.array_split(amounts, 2), strict=True))
@@ -136,4 +161,6 @@ class Argument:
                 ladder = Ladder(up[seen], down[seen], self._steps[seen], self._noise)
                 comparison = Comparison(ladder, analytic, tolerance, self._scale)
                 unsettled = np.flatnonzero(~comparison.settled)
+                if not unsettled.size:
+                    break
         return comparison

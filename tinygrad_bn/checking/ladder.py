@@ -51,16 +51,22 @@ class Limit:
         self._take(np.argmin(self._bounds, axis=0))
 
     def _take(self, window: NDArray[np.intp]) -> None:
+        self._window = window
         self.bound = np.take_along_axis(self._bounds, window[None], 0)[0]
         value = np.take_along_axis(self._values, window[None], 0)[0]
         self.value = np.where(np.isfinite(self.bound), value, np.nan)
 
     def prefer(self, target: Array, tolerance: float, precise: Array) -> None:
-        """Take another window where that is `precise` and has the target within its bound, as the best has not."""
+        """Take a window that has the target within its bound, if it is `precise` and contradicts the one taken.
+
+        Steps that reach across a kink very near by can agree with each other better than those that do not.
+        """
         slack = tolerance * np.maximum(np.abs(self._values), np.abs(target))
-        fits = (self._bounds <= precise) & (np.abs(self._values - target) <= self._bounds + slack)
+        holds = np.abs(self._values - target) <= self._bounds + slack
+        contradicts = np.abs(self._values - self.value) > self._bounds + self.bound
+        fits = holds & contradicts & (self._bounds <= precise)
         window = np.argmin(np.where(fits, self._bounds, np.inf), axis=0)
-        self._take(np.where(fits.any(axis=0), window, np.argmin(self._bounds, axis=0)))
+        self._take(np.where(fits.any(axis=0), window, self._window))
 
 
 class Ladder:

@@ -15,7 +15,6 @@ from tinygrad_bn.mode import frozen_state
 from tinygrad_bn.tensors import Tensor
 
 Part = tuple[int, NDArray[np.intp], NDArray[np.float64]]
-_EPSILON = float(np.finfo(np.float64).eps)
 _MEDIAN_OF_FOURTH_DIFFERENCE = 0.6745 * math.sqrt(math.comb(8, 4))  # of numbers drawn from the normal distribution
 
 
@@ -70,9 +69,9 @@ class Projection:
             rng.choice((-1.0, 1.0), value.shape) * rng.uniform(0.5, 1.5, value.shape) for value in self._base
         ]
         _refuse_nonfinite(self._base)
-        self.size = math.sqrt(
-            math.fsum(np.sum(np.square(w * y)) for w, y in zip(self._weights, self._base, strict=True))
-        )
+        terms = [float(np.linalg.norm(w * y)) for w, y in zip(self._weights, self._base, strict=True)]
+        self.size = math.hypot(*terms)
+        self._rounding = math.hypot(*(size * np.finfo(y.dtype).eps for size, y in zip(terms, self._base, strict=True)))
         self.gradient, self.used = self._pulled()
         again = [*self._values(self.point), *self._pulled()[0]]
         self.wavering = _difference([*self._base, *self.gradient], again)
@@ -90,9 +89,9 @@ class Projection:
         )
         return found
 
-    def _values(self, point: Point) -> list[NDArray[np.float64]]:
+    def _values(self, point: Point) -> list[NDArray[Any]]:
         with frozen_state(), np.errstate(all="ignore"):
-            return [np.array(term.value, np.float64) for term in self._tensors(*self._subject.run(point))]
+            return [term.value.copy() for term in self._tensors(*self._subject.run(point))]
 
     def _pulled(self) -> tuple[list[NDArray[np.float64]], list[bool]]:
         with frozen_state(), np.errstate(all="ignore"):
@@ -114,21 +113,22 @@ class Projection:
         """How much phi wavers about a smooth function, at least by rounding: the calmest of the lines says.
 
         Fourth differences of values close together leave nothing of what is smooth, and few of them reach across a
-        kink. Where all values are equal they may lie on one stair of a coarse function, and are taken further apart.
+        kink. Where nothing is left at all, the values may lie on one stair of a coarse function: then further apart.
 
         Reference: Moré and Wild (2011), Estimating computational noise.
         """
         wavering = []
         for line in lines:
-            for spacing in (2.0**-20, 2.0**-14, 2.0**-8):
+            for spacing in (2.0**-20, 2.0**-14):
                 values = [self.change(line, position * spacing) for position in range(1, 14)]
-                if len(set(values)) > 1:
+                typical = float(np.median(np.abs(np.diff(values, 4))))
+                if typical > 0:
                     break
-            wavering.append(float(np.median(np.abs(np.diff(values, 4)))) / _MEDIAN_OF_FOURTH_DIFFERENCE)
-        return max(_EPSILON * self.size, min((w for w in wavering if math.isfinite(w)), default=0.0))
+            wavering.append(typical / _MEDIAN_OF_FOURTH_DIFFERENCE)
+        return max(self._rounding, min((w for w in wavering if math.isfinite(w)), default=0.0))
 
 
-def _refuse_nonfinite(values: Sequence[NDArray[np.float64]]) -> None:
+def _refuse_nonfinite(values: Sequence[NDArray[Any]]) -> None:
     bad = sum(int(value.size - np.isfinite(value).sum()) for value in values)
     if bad:
         raise FloatingPointError(
@@ -137,7 +137,7 @@ def _refuse_nonfinite(values: Sequence[NDArray[np.float64]]) -> None:
         )
 
 
-def _difference(first: Sequence[NDArray[np.float64]], second: Sequence[NDArray[np.float64]]) -> float:
+def _difference(first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -> float:
     """The largest difference between the arrays of two runs; inf where not even the shapes agree."""
     if [a.shape for a in first] != [b.shape for b in second]:
         return math.inf

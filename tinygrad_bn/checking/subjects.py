@@ -38,7 +38,7 @@ class Subject:
         self._reached = self._first_run()
         self._parameters: list[Variable] = []
         self.names = [arguments[place][0] for place in self._places]
-        self.point = [as_array(self._given[place]).astype(np.float64) for place in self._places]
+        self.point = [_copied(self._given[place]) for place in self._places]
         self.skipped = {
             name: _described(leaf) for place, (name, leaf) in enumerate(arguments) if place not in self._places
         }
@@ -64,7 +64,7 @@ class Subject:
             name = path if path not in self.names else f"parameter {path}"
             if parameter.trainable:
                 self.names.append(name)
-                self.point.append(parameter.value.astype(np.float64))
+                self.point.append(_copied(parameter))
                 self._parameters.append(parameter)
             else:
                 self.skipped[name] = "not trainable"
@@ -169,6 +169,10 @@ def _kind(leaf: Any) -> str:
     if isinstance(leaf, (Tensor, np.ndarray, np.generic)):
         return leaf.dtype.kind
     return "f" if isinstance(leaf, float) else ""
+
+
+def _copied(leaf: Any) -> NDArray[np.float64]:
+    return np.array(leaf.value if isinstance(leaf, Tensor) else leaf, np.float64, order="C")
 
 
 def _described(leaf: Any) -> str:

@@ -20,6 +20,10 @@ class Images(NamedTuple):
     x_test: NDArray[Any]
     y_test: NDArray[Any]
 
+    def first(self, count: int) -> Images:
+        """The same with no more than `count` images to learn from."""
+        return self._replace(x_train=self.x_train[:count], y_train=self.y_train[:count])
+
     def standardized(self) -> Images:
         """The same with mean 0 and standard deviation 1 in every pixel of the training images."""
         standardizer = Standardizer().fit(self.x_train)

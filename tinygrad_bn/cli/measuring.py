@@ -40,13 +40,8 @@ class Outcome(NamedTuple):
     accuracy: float
     seconds: float
 
-    @property
-    def trained(self) -> bool:
-        """Whether it learned more than to guess: most test images are told right."""
-        return self.accuracy > 0.5
-
-    def first_to_last(self, field: str) -> float:
-        """`field` of the flow at initialization in the first hidden layer, relative to the last one."""
+    def ratio(self, field: str) -> float:
+        """`field` of the flow at initialization: in the first hidden layer, relative to the last one."""
         first, last = (getattr(layer, field) for layer in (self.before.hidden[0], self.before.hidden[-1]))
         return float(first / last) if last else float("nan")
 

@@ -17,17 +17,24 @@ def output_folder(path: Path) -> Path:
         Misuse: `path`, or something above it, is a file.
         Failure: the folder cannot be made or written into.
     """
-    blocked = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
-    if blocked is not None:
-        raise Misuse(f"--out expects a folder; {blocked} is a file")
-    try:
+    with failing(path):
+        blocked = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
+        if blocked is not None:
+            raise Misuse(f"--out expects a folder; {blocked} is a file")
         path.mkdir(parents=True, exist_ok=True)
-        with replacing(path / "trial") as part:
-            part.touch()
-        (path / "trial").unlink()
-    except OSError as error:
-        raise Failure(f"cannot write into {path}: {error.strerror or error}") from error
+        trial = path / f".{os.getpid()}.trial"
+        trial.touch()
+        trial.unlink()
     return path
+
+
+@contextmanager
+def failing(folder: Path) -> Iterator[None]:
+    """Within it, what the system forbids or cannot do is told as a Failure to write into `folder`."""
+    try:
+        yield
+    except OSError as error:
+        raise Failure(f"cannot write into {folder}: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_bn import layers, losses
+from tinygrad_bn import initializers, layers, losses
 from tinygrad_bn.checking import Certificate, gradcheck
 from tinygrad_bn.models import Sequential
 from tinygrad_bn.module import Module
@@ -30,7 +30,7 @@ def small_network() -> Sequential:
     for units in (7, 5):
         network.add(layers.Dense(units, use_bias=False, kernel_initializer="he_normal"))
         network.add(layers.BatchNormalization())
-        network.add(layers.PReLU(alpha_initializer=0.25))
+        network.add(layers.PReLU(alpha_initializer=initializers.Constant(0.25)))
     network.add(layers.Dense(3, activation="softmax"))
     return network
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_bn import losses, ops
-from tinygrad_bn.autodiff import gradients
+from tinygrad_bn.autodiff.gradients import gradients
 from tinygrad_bn.diagnostics.tables import number, table
 from tinygrad_bn.mode import frozen_state, using
 from tinygrad_bn.module import Module
@@ -25,7 +25,7 @@ class LayerFlow(NamedTuple):
     Attributes:
         path: of the kernel, such as `layers.1.kernel`.
         activation: how much the layer's activations differ from sample to sample: the root mean square, over its
-            units, of their standard deviation over the batch.
+            units, of their standard deviation over the batch. Below some 1e-7 of their size it is mere rounding.
         signal: the back-propagated signal: the root mean square of d loss / d activation.
         gradient: the root mean square of d loss / d kernel; NaN for a kernel that is not trainable.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _PANELS: Final = (
     ("activation", "Activations: standard deviation over the batch", False),
     ("signal", "Back-propagated signal: rms of d loss / d activation", True),
-    ("gradient", "Kernel gradients: rms of d loss / d kernel", True),
+    ("gradient", "Weight gradients: rms of d loss / d kernel", True),
 )
 """What each panel shows, its title, and whether it is read from the output back to the input."""
 
@@ -40,16 +40,18 @@ def plot_signals(flows: Mapping[str, GradientFlow], path: str | os.PathLike[str]
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("plots need matplotlib: pip install 'tinygrad_bn[plot]'", name=error.name) from error
     settings = {"svg.hashsalt": "tinygrad_bn", "svg.fonttype": "path", "font.size": 9.5, "axes.axisbelow": True}
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(7.6, 9.6), layout="constrained")
         for axes, panel in zip(figure.subplots(len(_PANELS), 1), _PANELS, strict=True):
             _draw_panel(axes, flows, *panel)
         figure.suptitle(title, horizontalalignment="left", x=0.01, fontsize=11)
-        figure.savefig(path, dpi=144, metadata={"Date": None} if str(path).endswith("svg") else None)
+        figure.savefig(path, dpi=144, metadata={"Date": None} if os.fspath(path).lower().endswith(".svg") else None)
 
 
 def _draw_panel(axes: Axes, flows: Mapping[str, GradientFlow], field: str, title: str, backwards: bool) -> None:
@@ -67,7 +69,8 @@ def _draw_panel(axes: Axes, flows: Mapping[str, GradientFlow], field: str, title
     longest = max(len(flow.hidden or flow.layers) for flow in flows.values())
     axes.set_xlim((longest, 1) if backwards else (1, longest))
     axes.set_xlabel("hidden layer" + (", from the output back to the input" if backwards else ""))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xticks(sorted({1, *range(5, longest + 1, 5), longest} if longest < 60 else {1, longest // 2, longest}))
+    axes.minorticks_off()
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     _name_ends(axes, ends)

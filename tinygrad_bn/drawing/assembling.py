@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_bn.autodiff.gradients import gradients
 from tinygrad_bn.drawing import labels
 from tinygrad_bn.drawing.graph import Graph, Kind, Node, Scope
+from tinygrad_bn.errors import ShapeError
 from tinygrad_bn.tensors import Source, Tensor
 from tinygrad_bn.variables import Parameter, Variable
 
@@ -26,6 +28,7 @@ class Assembly:
         names: of variables and other leaves.
         homes: the scope of every result that was made in one, in creation order.
         updates: variables, their new values, and the scope in which that happened.
+        with_gradients: whether to say of every node how strongly the output depends on it.
     """
 
     def __init__(
@@ -35,11 +38,14 @@ class Assembly:
         names: Mapping[Tensor, str] | None = None,
         homes: Mapping[Tensor, Scope | None] | None = None,
         updates: Sequence[tuple[Variable, Tensor, Scope | None]] = (),
+        with_gradients: bool = False,
     ) -> None:
         self._inputs = dict.fromkeys(inputs)
         self._names = names or {}
         self._homes = homes or {}
         self._updates = updates
+        self._with_gradients = with_gradients
+        self._norms: Mapping[Tensor, float] = {}
         self._owners: dict[int, Tensor] = {}
         for tensor in (*self._inputs, *self._names, *self._homes):
             self._owners.setdefault(id(tensor.value), tensor)
@@ -51,7 +57,10 @@ class Assembly:
         """The graph that ends in the named outputs and in the updates."""
         ends = [*outputs.values(), *(data for _, data, _ in self._updates)]
         operations = self._operations(ends)
-        self._name_leaves([*self._inputs, *(arg for tensor in operations for arg in _source(tensor)[1]), *ends])
+        arguments = [arg for tensor in operations for arg in _source(tensor)[1]]
+        if self._with_gradients:
+            self._norms = _norms(outputs.values(), [*operations, *arguments])
+        self._name_leaves([*self._inputs, *arguments, *ends])
         updates: dict[int, list[tuple[Variable, Scope | None]]] = {}
         for variable, data, scope in self._updates:
             updates.setdefault(id(self._origin(data)), []).append((variable, scope))
@@ -90,10 +99,11 @@ class Assembly:
         node = Node(
             "operation",
             labels.with_numbers(labels.operation(primitive, settings), args, self._is_number),
-            [labels.array(tensor)],
+            [labels.array(tensor), *labels.gradient(self._norms.get(tensor))],
             arguments,
             ordered=len(arguments) > 1 and primitive.__name__ not in labels.COMMUTATIVE,
             formula=labels.formula(primitive),
+            gradient=self._norms.get(tensor),
             scope=scope,
         )
         self._nodes[id(tensor)] = self._graph.add(node)
@@ -111,7 +121,7 @@ class Assembly:
         """Whether it is a single number that nobody gave a name to: not worth a node of its own."""
         value = self._origin(value)
         free = isinstance(value, Tensor) and value.requires_grad
-        return np.ndim(value) == 0 and self._is_leaf(value) and not free and not self._is_known(value)
+        return getattr(value, "ndim", 0) == 0 and self._is_leaf(value) and not free and not self._is_known(value)
 
     def _kind(self, leaf: Any) -> Kind:
         if isinstance(leaf, Variable):
@@ -149,10 +159,28 @@ class Assembly:
         kind, name = self._leaves[id(value)]
         details = [labels.array(value)]
         if kind in ("parameter", "state"):
-            details.append(labels.count(value))
+            frozen = kind == "parameter" and not value.requires_grad
+            details.append(labels.count(value) + ", frozen" * frozen)
             scope = _owner(name, scope)
-        self._nodes[id(value)] = self._graph.add(Node(kind, name, details, scope=scope))
+        norm = self._norms.get(value) if isinstance(value, Tensor) else None
+        details += labels.gradient(norm)
+        self._nodes[id(value)] = self._graph.add(Node(kind, name, details, gradient=norm, scope=scope))
         return self._nodes[id(value)]
+
+
+def _norms(outputs: Iterable[Tensor], values: Iterable[Any]) -> dict[Tensor, float]:
+    """The norm of the derivative of the only output with respect to each of the values that it reaches."""
+    output, *others = outputs
+    if others or output.size != 1:
+        shapes = ", ".join(str(tensor.shape) for tensor in (output, *others))
+        raise ShapeError(f"draw with gradients expects one output of one element, such as a loss; got {shapes}")
+    tensors = [value for value in values if isinstance(value, Tensor) and value.requires_grad]
+    found = gradients(output, tensors, allow_unused=True)
+    return {
+        t: float(np.linalg.norm(g.value.astype(np.float64)))
+        for t, g in zip(tensors, found, strict=True)
+        if g is not None
+    }
 
 
 def _source(tensor: Tensor) -> Source:

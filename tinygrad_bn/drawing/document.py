@@ -25,6 +25,7 @@ def draw(
     *inputs: Any,
     names: Mapping[str, Tensor] | None = None,
     updates: bool = False,
+    gradients: bool = False,
     fold: bool = False,
 ) -> Drawing:
     """The computation graph of a Tensor or of a module.
@@ -37,18 +38,23 @@ def draw(
         inputs: the arrays or Tensors to call the module with.
         names: names for leaves that have none, such as `{"x": x}`, or for other names than their own.
         updates: draw also how a module's states are updated, such as moving averages in training.
+        gradients: write on every node the norm of the output's derivative with respect to it, and colour the arrows by
+            it: blue where it vanishes, red where it explodes. The output must be a single element, such as a loss.
         fold: draw runs of identical blocks once, with the number of repeats.
 
     Raises:
         TypeError: `target` is something else, or the inputs of a module are missing.
-        ValueError: the Tensor is a leaf: nothing is remembered.
+        ValueError: the Tensor is a leaf: nothing is remembered; or there is no single element to derive.
     """
+    module = callable(target) and hasattr(target, "named_modules")
+    if inputs and not module:
+        raise TypeError(f"draw takes example inputs for a module only; got {len(inputs)} behind the target")
     if isinstance(target, Graph):
         graph = target
     elif isinstance(target, Tensor):
-        graph = read_tensor(target, names or {})
-    elif callable(target) and hasattr(target, "named_modules"):
-        graph = read_module(target, inputs, names or {}, updates)
+        graph = read_tensor(target, names or {}, gradients)
+    elif module:
+        graph = read_module(target, inputs, names or {}, updates, gradients)
     else:
         raise TypeError(f"draw expects a Tensor, or a module and an example input; got {type(target).__name__}")
     return Drawing(folded(graph) if fold else graph)

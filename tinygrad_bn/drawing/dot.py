@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinygrad_bn.drawing.graph import Graph, Node, Scope
-from tinygrad_bn.drawing.palette import FRAME, FRAME_FILL, INK, LINE, LOOKS, MUTED
+from tinygrad_bn.drawing.palette import FRAME, FRAME_FILL, INK, LINE, LOOKS, MUTED, gradient_color
 from tinygrad_bn.drawing.placing import above, beside
 
 _FONT = "Helvetica"  # every engine knows its widths, and every system has it or another of the same widths
 
+# A weight tells how straight an arrow wants to be: at 128 it begins to outweigh the narrowness of the frames.
 _HEAD = f"""\
   graph [bgcolor=white, pad=0.2, nodesep=0.25, ranksep=0.36, fontname={_FONT}, fontsize=10, fontcolor="{MUTED}"];
   node [shape=box, style="rounded,filled", margin="0.14,0.06", height=0.3, width=0.5, \
 fontname={_FONT}, fontsize=11, fontcolor="{INK}"];
-  edge [color="{LINE}", arrowsize=0.6, penwidth=0.9, weight=9, \
+  edge [color="{LINE}", arrowsize=0.6, penwidth=0.9, weight=200, \
 labeldistance=1.9, labelangle=-26, fontname={_FONT}, fontsize=8, fontcolor="{MUTED}"];
 """
 
@@ -63,11 +64,13 @@ class _Writer:
                 yield f"{indent}}}\n"
 
     def _arrow(self, node: Node, argument: Node, position: int) -> str:
-        attributes = ["weight=20"] if argument.scope is not node.scope else []
+        attributes = ["weight=400"] if argument.scope is not node.scope else []
         if node.ordered:
             attributes.append(f"headlabel={position}")
             if self._beside.get(node) is argument:
                 attributes.append("labeldistance=0.9, labelangle=-70")  # above the short arrow, not on the leaf
+        if argument.gradient is not None:
+            attributes.append(f'color="{gradient_color(argument.gradient)}", penwidth=1.4')
         return f" [{', '.join(attributes)}]" if attributes else ""
 
 

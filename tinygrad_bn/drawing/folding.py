@@ -106,13 +106,9 @@ class _Row:
         )
 
     def _folded(self, begin: int, length: int, repeats: int) -> list[Item]:
-        """The first block in a frame that tells the number of repeats; who used the last block now uses the first."""
+        """The first block of a run, in a frame that tells the number of repeats."""
         last = begin + length * (repeats - 1)
-        for offset in range(length):
-            for kept, left_out in zip(self._nodes[begin + offset], self._nodes[last + offset], strict=True):
-                for user in self._users[left_out]:
-                    user.arguments = tuple(kept if argument is left_out else argument for argument in user.arguments)
-                self._users[kept] |= self._users[left_out]
+        self._reroute(begin, length, last)
         block = self._items[begin : begin + length]
         paths = [item.path for item in (*block, *self._items[last : last + length]) if isinstance(item, Scope)]
         path = f"{paths[0]} to {paths[-1]}" if paths and paths[0] else ""
@@ -127,6 +123,18 @@ class _Row:
             else:
                 item.scope = frame
         return [frame]
+
+    def _reroute(self, begin: int, length: int, last: int) -> None:
+        """Let those who use the last block use the first instead, and forget that blocks left out use anything."""
+        for offset in range(length):
+            for kept, left_out in zip(self._nodes[begin + offset], self._nodes[last + offset], strict=True):
+                for user in self._users[left_out]:
+                    user.arguments = tuple(kept if argument is left_out else argument for argument in user.arguments)
+                self._users[kept] |= self._users[left_out]
+        for left_out_nodes in self._nodes[begin + length : last + length]:
+            for node in left_out_nodes:
+                for argument in node.arguments:
+                    self._users[argument].discard(node)
 
 
 def _form(node: Node) -> object:
@@ -165,6 +173,7 @@ def _copy(graph: Graph) -> Graph:
             [nodes[argument] for argument in node.arguments],
             ordered=node.ordered,
             formula=node.formula,
+            gradient=node.gradient,
             scope=scopes[node.scope],
         )
     return Graph(graph.title, list(nodes.values()))

@@ -43,10 +43,11 @@ class Node:
         arguments: the nodes that it is made from, in order.
         ordered: whether the order of the arguments matters, so that it should be seen.
         formula: what an operation computes, shown on demand.
+        gradient: the norm of the output's derivative with respect to this node; None where it is unknown.
         scope: the module call that made it; None directly inside the graph.
     """
 
-    __slots__ = ("arguments", "details", "formula", "kind", "ordered", "scope", "title")
+    __slots__ = ("arguments", "details", "formula", "gradient", "kind", "ordered", "scope", "title")
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Node:
         *,
         ordered: bool = False,
         formula: str = "",
+        gradient: float | None = None,
         scope: Scope | None = None,
     ) -> None:
         self.kind: Kind = kind
@@ -65,6 +67,7 @@ class Node:
         self.arguments = tuple(arguments)
         self.ordered = ordered
         self.formula = plain(formula)
+        self.gradient = gradient
         self.scope = scope
 
 

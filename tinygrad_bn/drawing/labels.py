@@ -51,6 +51,11 @@ def count(value: Any) -> str:
     return f"{value.size:,} element{'s' * (value.size != 1)}"
 
 
+def gradient(norm: float | None) -> list[str]:
+    """A line on the norm of a gradient, where there is one."""
+    return [] if norm is None else [f"gradient {norm:.1e}"]
+
+
 def number(value: Any) -> str:
     """A single number, short."""
     plain = value.item() if hasattr(value, "item") else value

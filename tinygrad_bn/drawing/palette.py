@@ -29,3 +29,14 @@ LOOKS: dict[Kind, Look] = {
     "operation": Look("#FFFFFF", LINE),
     "output": Look("#DDF3E4", "#4F9E70"),
 }
+
+
+def gradient_color(norm: float) -> str:
+    """The colour of an arrow by the gradient that flows back along it: blue where it vanishes, red where it explodes.
+
+    The derivative of the output with respect to itself is 1; the bounds are powers of 1000 around that.
+    """
+    for bound, color in ((1e-6, "#1D4ED8"), (1e-3, "#7196E6"), (1e3, LINE), (1e6, "#E5857B")):
+        if norm < bound:
+            return color
+    return "#C0261C"

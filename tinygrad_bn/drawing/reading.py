@@ -16,7 +16,7 @@ from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import Variable
 
 
-def read_tensor(target: Tensor, names: Mapping[str, Tensor]) -> Graph:
+def read_tensor(target: Tensor, names: Mapping[str, Tensor], gradients: bool = False) -> Graph:
     """What `target` was made from, as far as it is remembered.
 
     Raises:
@@ -27,10 +27,16 @@ def read_tensor(target: Tensor, names: Mapping[str, Tensor]) -> Graph:
             f"draw expects a Tensor that remembers how it was made; got a leaf of shape {target.shape}. "
             "Let something that it is made from require a gradient, or draw a module with an example input"
         )
-    return Assembly(names=_by_tensor(names)).graph({"output": target})
+    return Assembly(names=_by_tensor(names), with_gradients=gradients).graph({"output": target})
 
 
-def read_module(target: Any, inputs: Sequence[Any], names: Mapping[str, Tensor], updates: bool) -> Graph:
+def read_module(
+    target: Any,
+    inputs: Sequence[Any],
+    names: Mapping[str, Tensor],
+    updates: bool = False,
+    gradients: bool = False,
+) -> Graph:
     """What a module does with example inputs, every operation inside the call that made it.
 
     The module is run once. Variables and generators are afterwards as before; a module that is not built yet is built.
@@ -40,19 +46,20 @@ def read_module(target: Any, inputs: Sequence[Any], names: Mapping[str, Tensor],
     """
     if not inputs:
         raise TypeError("draw expects an example input for the module: draw(module, x)")
-    _build(target, inputs)
     given = [value if isinstance(value, Tensor) else Tensor(as_array(value)) for value in inputs]
+    _build(target, given)
     watcher = Watcher(target)
-    with frozen_state(), using(recorder=watcher):
+    with frozen_state(), using(recorder=watcher, gradients=True):
         outputs = _named(target(*given))
     watcher.name_scopes()
     paths = {variable: path for path, variable in (*target.named_parameters(), *target.named_states())}
     called = {**paths, **_by_tensor(names)}
-    assembly = Assembly(type(target).__name__, given, called, watcher.homes, watcher.updates if updates else ())
+    noted = watcher.updates if updates else ()
+    assembly = Assembly(type(target).__name__, given, called, watcher.homes, noted, gradients)
     return assembly.graph(outputs)
 
 
-def _build(target: Any, inputs: Sequence[Any]) -> None:
+def _build(target: Any, inputs: Sequence[Tensor]) -> None:
     """Let a module that is not built yet draw its parameters now, from generators that are not put back."""
     try:
         target.named_parameters()
@@ -62,6 +69,9 @@ def _build(target: Any, inputs: Sequence[Any]) -> None:
 
 
 def _by_tensor(names: Mapping[str, Tensor]) -> dict[Tensor, str]:
+    for name, value in names.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"draw expects names of Tensors; got {type(value).__name__} for {name!r}")
     return {tensor: name for name, tensor in names.items()}
 
 

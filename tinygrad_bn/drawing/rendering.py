@@ -34,17 +34,12 @@ def engine() -> str:
     Raises:
         RuntimeError: there is neither.
     """
-    places = [
-        None,
-        sysconfig.get_path("scripts"),
-        sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user")),
-    ]
-    found = shutil.which("dot") or next(
-        filter(None, (shutil.which("graphviz-pure", path=place) for place in places)), None
+    scripts = (sysconfig.get_path("scripts"), sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user")))
+    for program, place in (("dot", None), *(("graphviz-pure", place) for place in (None, *scripts))):
+        found = shutil.which(program, path=place)
+        if found:
+            return found
+    raise RuntimeError(
+        "SVG and PNG need a layout engine, and there is none: pip install graphviz-pure, or install Graphviz "
+        "(https://graphviz.org/download). The texts .dot, .mermaid and .text need none"
     )
-    if found is None:
-        raise RuntimeError(
-            "SVG and PNG need a layout engine, and there is none: pip install graphviz-pure, or install Graphviz "
-            "(https://graphviz.org/download). The texts .dot, .mermaid and .text need none"
-        )
-    return found

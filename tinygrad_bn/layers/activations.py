@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_bn import initializers, names, ops
-from tinygrad_bn.errors import AxisError, SettingError
-from tinygrad_bn.layers.base import Layer, RandomLayer
+from tinygrad_bn.errors import SettingError
+from tinygrad_bn.layers.base import Layer, RandomLayer, positions
 from tinygrad_bn.module import Module, Shape
 from tinygrad_bn.module.settings import number
 
@@ -78,7 +78,7 @@ class PReLU(Layer):
     """
 
     def __init__(
-        self, alpha_initializer: Any = "zeros", shared_axes: Sequence[int] | None = None, **options: Any
+        self, alpha_initializer: Any = "zeros", shared_axes: int | Sequence[int] | None = None, **options: Any
     ) -> None:
         super().__init__(**options)
         self.alpha_initializer = alpha_initializer
@@ -86,11 +86,8 @@ class PReLU(Layer):
         initializers.get(alpha_initializer, type(self).__name__)
 
     def build(self, input_shape: Shape) -> None:
-        shared = self.shared_axes or ()
-        if not all(1 <= axis < len(input_shape) for axis in shared):
-            raise self.error(
-                AxisError, f"expects shared_axes from 1 to {len(input_shape) - 1}; got {self.shared_axes!r}"
-            )
+        axes = () if self.shared_axes is None else self.shared_axes
+        shared = positions(self, "shared_axes", axes, len(input_shape))
         shape = [1 if axis in shared else length for axis, length in enumerate(input_shape)]
         self.alpha = self.parameter("alpha", shape[1:], self.alpha_initializer)
         super().build(input_shape)

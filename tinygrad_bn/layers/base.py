@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_bn import initializers, names, ops
-from tinygrad_bn.errors import NotBuiltError, SettingError, ShapeError
+from tinygrad_bn.errors import AxisError, DtypeError, NotBuiltError, SettingError, ShapeError
 from tinygrad_bn.module import Module, Shape, called, spelled
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import Parameter
@@ -36,7 +36,7 @@ class Layer(Module):
 
     def __init__(self, **options: Any) -> None:
         common = {"name": None, "dtype": np.float32, "trainable": True, "input_shape": None}
-        for option in options.keys() - common.keys():
+        for option in sorted(options.keys() - common.keys()):
             code = type(self).__init__.__code__
             own = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
             raise TypeError(names.unknown("argument", option, [*own, *common], f"{type(self).__name__}()"))
@@ -52,6 +52,9 @@ class Layer(Module):
 
     def build(self, input_shape: Shape) -> None:
         """Make the parameters for inputs of this shape. A subclass makes its own, and then calls this."""
+        activation = getattr(self, "activation", None)
+        if isinstance(activation, Layer) and not activation.built:
+            activation.build(self.output_shape(input_shape))
         self.batch_shape = tuple(input_shape)
         self.built = True
 
@@ -68,6 +71,8 @@ class Layer(Module):
         if not isinstance(x, (Tensor, np.ndarray)):
             x = as_array(x)
         if x.dtype != self.dtype:
+            if x.dtype.kind not in "fiub":
+                raise self.error(DtypeError, f"expects real numbers; got {x.dtype}")
             x = x.astype(self.dtype)
         if not self.built:
             if not x.ndim:
@@ -115,6 +120,19 @@ class RandomLayer(Layer):
         super().__init__(**options)
         self.seed = seed
         self._rng = None if seed is None and rng is None else ops.generator(rng, seed)
+
+
+def positions(layer: Layer, name: str, axes: Any, rank: int) -> tuple[int, ...]:
+    """One axis or several as positions counted from the front, in order.
+
+    Raises:
+        AxisError: `layer` was given, as `name`, axes that are not there, or named twice, or the batch.
+    """
+    given = axes if isinstance(axes, (list, tuple)) else (axes,)
+    found = tuple(sorted(int(a) % rank for a in given if isinstance(a, (int, np.integer)) and -rank <= a < rank))
+    if len(found) != len(given) or len(set(found)) != len(found) or 0 in found:
+        raise layer.error(AxisError, f"expects {name} to name some of the axes 1 to {rank - 1}; got {axes!r}")
+    return found
 
 
 def sample_shape(layer: Layer, shape: Any) -> tuple[int, ...]:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_bn import initializers, ops
-from tinygrad_bn.errors import AxisError
-from tinygrad_bn.layers.base import Layer
+from tinygrad_bn.layers.base import Layer, positions
 from tinygrad_bn.mode import current
 from tinygrad_bn.module import Shape
 from tinygrad_bn.module.settings import number
@@ -42,7 +41,7 @@ class _Normalization(Layer):
 
     def build(self, input_shape: Shape) -> None:
         """One axis gives vectors; several keep the rank of x, with 1 for the axes left out."""
-        self._axes = self._positions(len(input_shape))
+        self._axes = positions(self, "axis", self.axis, len(input_shape))
         self._others = tuple(a for a in range(len(input_shape)) if a not in self._axes)
         self._lengths = tuple(input_shape[a] for a in self._axes)
         self._kept: tuple[Any, ...] = tuple(1 if a in self._others else length for a, length in enumerate(input_shape))
@@ -50,14 +49,6 @@ class _Normalization(Layer):
         self.gamma = self.parameter("gamma", self._shape, self.gamma_initializer) if self.scale else None
         self.beta = self.parameter("beta", self._shape, self.beta_initializer) if self.center else None
         super().build(input_shape)
-
-    def _positions(self, rank: int) -> tuple[int, ...]:
-        """The axes of the parameters, counted from the front."""
-        given = self.axis if isinstance(self.axis, (list, tuple)) else (self.axis,)
-        axes = tuple(sorted(int(a) % rank for a in given if isinstance(a, (int, np.integer)) and -rank <= a < rank))
-        if len(axes) != len(given) or len(set(axes)) != len(axes) or not axes or axes[0] == 0:
-            raise self.error(AxisError, f"expects axis to name some of the axes 1 to {rank - 1}; got {self.axis!r}")
-        return axes
 
     def accept(self, x: Any) -> Any:
         x = super().accept(x)
@@ -67,9 +58,9 @@ class _Normalization(Layer):
 
     def _spread(self, vector: Any) -> Any:
         """A parameter or state in a shape that broadcasts with x."""
-        return (
-            vector if vector.ndim > 1 or self._axes[0] == len(self._kept) - 1 else ops.reshape(vector, shape=self._kept)
-        )
+        if vector.ndim > 1 or self._axes[0] == len(self._kept) - 1:
+            return vector
+        return ops.reshape(vector, shape=self._kept)
 
     def _scaled(self, x_hat: Any) -> Any:
         y = x_hat if self.gamma is None else self._spread(self.gamma) * x_hat

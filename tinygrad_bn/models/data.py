@@ -45,21 +45,32 @@ def examples(name: str, x: Any, y: Any) -> Examples:
     return x, y
 
 
-def held_out(data: Examples, fraction: float) -> tuple[Examples, Examples | None]:
-    """The first samples, to learn from, and the last `fraction` of them, to validate on, as Keras splits them.
+def divided(
+    x: Any, y: Any, validation_data: tuple[Any, Any] | None, validation_split: float
+) -> tuple[Examples, Examples | None]:
+    """What to learn from, and what to validate on: `validation_data`, or else the last samples, as Keras splits them.
 
     Raises:
-        SettingError: the fraction is not in [0, 1), or leaves one of the two parts empty.
+        SettingError: the split is not in [0, 1), or leaves one of the two parts empty.
+        ShapeError: validation samples have another shape. Also raises as `examples`.
     """
-    x, y = data
-    if not 0 <= fraction < 1:
-        raise SettingError(f"fit expects validation_split in [0, 1); got {fraction!r}")
-    if fraction == 0:
-        return data, None
-    kept = math.floor(len(x) * (1 - fraction))
+    x, y = examples("fit", x, y)
+    if not isinstance(validation_split, (int, float, np.number)) or not 0 <= validation_split < 1:
+        raise SettingError(f"fit expects validation_split in [0, 1); got {validation_split!r}")
+    if validation_data is not None:
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+            raise SettingError(f"fit expects validation_data=(x, y); got {type(validation_data).__name__}")
+        validation = examples("validation_data", *validation_data)
+        if validation[0].shape[1:] != x.shape[1:]:
+            came = validation[0].shape[1:]
+            raise ShapeError(f"validation_data expects samples of the shape of those in x, {x.shape[1:]}; got {came}")
+        return (x, y), validation
+    if validation_split == 0:
+        return (x, y), None
+    kept = math.floor(len(x) * (1 - validation_split))
     if not 0 < kept < len(x):
         raise SettingError(
-            f"fit expects validation_split to leave samples on both sides; {fraction!r} of {len(x)} "
+            f"fit expects validation_split to leave samples on both sides; {validation_split!r} of {len(x)} "
             f"leaves {kept} and {len(x) - kept}"
         )
     return (x[:kept], y[:kept]), (x[kept:], y[kept:])

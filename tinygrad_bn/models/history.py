@@ -48,9 +48,10 @@ class History(Callback):
         figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
         for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             numbers = [epoch + 1 for epoch in self.epoch]
-            axes.plot(numbers, self.history[name], label="training")
+            axes.plot(numbers, self.history[name], ".-", label="training")
             if f"val_{name}" in self.history:
-                axes.plot(numbers, self.history[f"val_{name}"], "--", label="validation")
+                axes.plot(numbers, self.history[f"val_{name}"], ".--", label="validation")
                 axes.legend()
             axes.set(xlabel="epoch", ylabel=name)
+            axes.xaxis.get_major_locator().set_params(integer=True)
         figure.savefig(path)

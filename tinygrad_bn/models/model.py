@@ -11,10 +11,10 @@ from tinygrad_bn import losses, optimizers
 from tinygrad_bn import metrics as metric_kinds
 from tinygrad_bn.autodiff.gradients import no_grad
 from tinygrad_bn.callbacks import Callback, progress, told
-from tinygrad_bn.errors import SettingError, ShapeError
+from tinygrad_bn.errors import SettingError
 from tinygrad_bn.losses import Loss
 from tinygrad_bn.metrics import Metric, MetricLike
-from tinygrad_bn.models.data import batches, count, examples, expect_truth, held_out, samples
+from tinygrad_bn.models.data import batches, count, divided, examples, expect_truth, samples
 from tinygrad_bn.models.history import History
 from tinygrad_bn.models.training import Averages, Step, Training
 from tinygrad_bn.module import Module
@@ -95,20 +95,12 @@ class Model(Module):
         """
         optimizer, loss = self._compiled("fit")
         batch_size, epochs = count("fit: batch_size", batch_size), count("fit: epochs", epochs)
-        shown = progress(verbose)
-        data, validation = held_out(examples("fit", x, y), validation_split)
-        if validation_data is not None:
-            data, validation = examples("fit", x, y), _pair(validation_data)
+        data, validation = divided(x, y, validation_data, validation_split)
         history = History()
-        listeners = [history, *shown, *_expect_callbacks(callbacks)]
+        listeners = [history, *progress(verbose), *_expect_callbacks(callbacks)]
         self._expect_match("fit", loss, data)
         if validation is not None:
             self._expect_match("validation_data", loss, validation)
-            if validation[0].shape[1:] != data[0].shape[1:]:
-                raise ShapeError(
-                    f"validation_data expects samples of the shape of x, {data[0].shape[1:]}; "
-                    f"got {validation[0].shape[1:]}"
-                )
         step = Step(self, optimizer, loss)
         if not any(parameter.trainable for parameter in step.parameters):
             raise SettingError("fit expects a model with trainable parameters; this one has none")
@@ -176,12 +168,6 @@ class Model(Module):
             with no_grad():
                 shape = self(x[:1], training=False).shape
         expect_truth(name, loss, y, shape)
-
-
-def _pair(validation_data: Any) -> Examples:
-    if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-        raise SettingError(f"fit expects validation_data=(x, y); got {type(validation_data).__name__}")
-    return examples("validation_data", *validation_data)
 
 
 def _expect_callbacks(callbacks: Any) -> Sequence[Callback]:

@@ -78,11 +78,6 @@ class Sequential(Model):
             self._fit_in(place, shape)
             shape = layer.known_output_shape()
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """The shape of the results for inputs of this shape; builds what is not built."""
-        self.build(input_shape)
-        return self.known_output_shape() or input_shape
-
     def known_output_shape(self) -> Shape | None:
         return self.layers[-1].known_output_shape() if self.layers else None
 

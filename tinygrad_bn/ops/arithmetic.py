@@ -10,6 +10,9 @@ from tinygrad_bn.domains import Case, away_from, boolean, interval, positive, re
 from tinygrad_bn.ops.elementary import log
 from tinygrad_bn.primitives import Array, primitive, ufunc
 
+_apart = (interval(0.5, 1.0), interval(-1.0, 0.4))  # the one never meets the other
+_between_multiples = (interval(1.65, 1.75), interval(0.9, 1.6))  # the quotient lies between 1 and 2
+
 add = ufunc(np.add, "x + y", lambda g, z, x, y: g, lambda g, z, x, y: g, label="+", linear=True)
 subtract = ufunc(np.subtract, "x - y", lambda g, z, x, y: g, lambda g, z, x, y: -g, label="-", linear=True)
 multiply = ufunc(np.multiply, "x * y", lambda g, z, x, y: g * y, lambda g, z, x, y: g * x, label="*")
@@ -43,7 +46,7 @@ floor_divide = ufunc(
     None,
     None,
     label="//",
-    domain=(interval(1.65, 1.75), interval(0.9, 1.6)),
+    domain=_between_multiples,
 )
 remainder = ufunc(
     np.remainder,
@@ -51,7 +54,7 @@ remainder = ufunc(
     lambda g, z, x, y: g,
     lambda g, z, x, y: -(g * floor_divide(x, y)),
     label="%",
-    domain=(interval(1.65, 1.75), interval(0.9, 1.6)),
+    domain=_between_multiples,
 )
 
 
@@ -66,14 +69,14 @@ maximum = ufunc(
     "The larger of x and y; on a tie each has half the derivative",
     lambda g, z, x, y: _share(g, x > y, x >= y),
     lambda g, z, x, y: _share(g, y > x, y >= x),
-    domain=(interval(0.5, 1.0), interval(-1.0, 0.4)),
+    domain=_apart,
 )
 minimum = ufunc(
     np.minimum,
     "The smaller of x and y; on a tie each has half the derivative",
     lambda g, z, x, y: _share(g, x < y, x <= y),
     lambda g, z, x, y: _share(g, y < x, y <= x),
-    domain=(interval(0.5, 1.0), interval(-1.0, 0.4)),
+    domain=_apart,
 )
 
 
@@ -108,12 +111,12 @@ def where(condition: Array, x: Array, y: Array, /) -> Array:
 
 where.defvjp(None, lambda g, z, c, x, y: where(c, g, 0.0), lambda g, z, c, x, y: where(c, 0.0, g))
 
-equal = ufunc(np.equal, "Whether x = y", None, None, label="==")
-not_equal = ufunc(np.not_equal, "Whether x and y differ", None, None, label="!=")
-less = ufunc(np.less, "Whether x < y", None, None, label="<")
-less_equal = ufunc(np.less_equal, "Whether x <= y", None, None, label="<=")
-greater = ufunc(np.greater, "Whether x > y", None, None, label=">")
-greater_equal = ufunc(np.greater_equal, "Whether x >= y", None, None, label=">=")
+equal = ufunc(np.equal, "Whether x = y", None, None, label="==", domain=_apart)
+not_equal = ufunc(np.not_equal, "Whether x and y differ", None, None, label="!=", domain=_apart)
+less = ufunc(np.less, "Whether x < y", None, None, label="<", domain=_apart)
+less_equal = ufunc(np.less_equal, "Whether x <= y", None, None, label="<=", domain=_apart)
+greater = ufunc(np.greater, "Whether x > y", None, None, label=">", domain=_apart)
+greater_equal = ufunc(np.greater_equal, "Whether x >= y", None, None, label=">=", domain=_apart)
 logical_and = ufunc(np.logical_and, "Whether both are true", None, None, label="and", domain=(boolean,))
 logical_or = ufunc(np.logical_or, "Whether one of them is true", None, None, label="or", domain=(boolean,))
 logical_xor = ufunc(np.logical_xor, "Whether exactly one of them is true", None, None, label="xor", domain=(boolean,))
@@ -122,7 +125,7 @@ logical_not = ufunc(np.logical_not, "Whether it is false", None, label="not", do
 
 @primitive(label="as {dtype}", linear=True, cases=(Case((2, 3), dtype=np.float64),))
 def astype(x: Array, /, dtype: Any) -> Array:
-    """x in another floating dtype."""
+    """x in another floating `dtype`."""
     return x.astype(dtype)
 
 
@@ -131,7 +134,7 @@ astype.defvjp(lambda g, y, x, *, dtype: g)
 
 @primitive(label="as {dtype}", domain=(interval(0.1, 0.9),), cases=(Case((2, 3), dtype=np.int64),))
 def discretize(x: Array, /, dtype: Any) -> Array:
-    """x as integers or truth values; it has no gradient."""
+    """x as integers or truth values of `dtype`; it has no gradient."""
     return x.astype(dtype)
 
 

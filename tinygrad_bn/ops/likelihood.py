@@ -6,9 +6,7 @@ import numpy as np
 
 from tinygrad_bn.domains import Case, integers, interval, real
 from tinygrad_bn.ops.activations import log_softmax, softmax, softplus
-from tinygrad_bn.ops.arithmetic import astype
 from tinygrad_bn.ops.reductions import sum
-from tinygrad_bn.ops.shape import expand_dims
 from tinygrad_bn.primitives import Array, derived, primitive
 
 
@@ -36,8 +34,7 @@ def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
 
 
 def _to_logits(g: Array, y: Array, labels: Array, logits: Array) -> Array:
-    hot = astype(_hot(labels, logits.shape[-1]), dtype=logits.dtype)
-    return expand_dims(g, axis=-1) * (softmax(logits) - hot)
+    return g.reshape((*g.shape, 1)) * (softmax(logits) - _hot(labels, logits.shape[-1]))
 
 
 sparse_softmax_crossentropy.defvjp(None, _to_logits)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygrad_bn.domains import Case
+from tinygrad_bn.errors import ShapeError
 from tinygrad_bn.ops.shape import expand_dims, squeeze
 from tinygrad_bn.primitives import Array, derived, primitive
 
@@ -45,17 +46,17 @@ def _as_matrices(g: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
 
 def _to_x(g: Array, z: Array, x: Array, y: Array) -> Array:
     if x.ndim > 1 and y.ndim > 1:
-        return matmul(g, _transposed(y))
+        return g @ _transposed(y)
     g, _, column = _as_matrices(g, x, y)
-    product = matmul(g, _transposed(column))
+    product = g @ _transposed(column)
     return product if x.ndim > 1 else squeeze(product, axis=-2)
 
 
 def _to_y(g: Array, z: Array, x: Array, y: Array) -> Array:
     if x.ndim > 1 and y.ndim > 1:
-        return matmul(_transposed(x), g)
+        return _transposed(x) @ g
     g, row, _ = _as_matrices(g, x, y)
-    product = matmul(_transposed(row), g)
+    product = _transposed(row) @ g
     return product if y.ndim > 1 else squeeze(product, axis=-1)
 
 
@@ -82,12 +83,12 @@ def affine(x: Array, kernel: Array, bias: Array) -> Array:
     ),
     expects="operands whose axes fit the subscripts",
 )
-def _contract(*operands: Array, subscripts: str) -> Array:
-    """The sum of products that the subscripts describe, with an explicit result and no ellipsis."""
-    return np.einsum(subscripts, *operands)
+def contract(*operands: Array, subscripts: str) -> Array:
+    """The sum of products that the `subscripts` describe, with an explicit result and no ellipsis."""
+    return np.einsum(subscripts, *operands, optimize=len(operands) > 1)
 
 
-@_contract.defvjp_each
+@contract.defvjp_each
 def _(position: int, g: Array, y: Array, *operands: Array, subscripts: str) -> Array:
     """The same contraction with g in the place of the operand, whose subscripts become the result's.
 
@@ -107,30 +108,40 @@ def _(position: int, g: Array, y: Array, *operands: Array, subscripts: str) -> A
         elif name not in known:
             factors.append((name, np.ones(length, operand.dtype)))
         wanted += name
-    return _contract(*(x for _, x in factors), subscripts=",".join(t for t, _ in factors) + "->" + wanted)
+    return contract(*(x for _, x in factors), subscripts=",".join(t for t, _ in factors) + "->" + wanted)
 
 
 def einsum(subscripts: str, *operands: Array) -> Array:
     """The sum of products over the subscripts that the result lacks, in NumPy's notation.
 
     Raises:
-        ValueError: the subscripts do not fit the operands.
+        TypeError: the first argument is not a string of subscripts.
+        ShapeError: the subscripts do not fit the operands.
     """
-    return _contract(*operands, subscripts=_spelled_out(subscripts, [np.ndim(x) for x in operands]))
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum expects subscripts such as 'ij,jk->ik' first; got a {type(subscripts).__name__}")
+    arrays = contract.arrayed(operands)
+    shapes = [array.shape for array in arrays]
+    try:
+        return contract(*arrays, subscripts=_spelled_out(subscripts, [len(shape) for shape in shapes]))
+    except ShapeError:
+        raise ShapeError(f"einsum expects operands whose axes fit {subscripts!r}; got shapes {shapes}") from None
 
 
 def _spelled_out(subscripts: str, dimensions: Sequence[int]) -> str:
-    """The subscripts with letters for every ellipsis, and with the result that NumPy would imply."""
+    """The subscripts with letters for every ellipsis, and with the result that NumPy would imply.
+
+    Raises:
+        ShapeError: they are for other numbers of operands or axes.
+    """
     inputs, arrow, result = subscripts.replace(" ", "").partition("->")
     terms = inputs.split(",")
-    if len(terms) != len(dimensions):
-        raise ValueError(f"einsum {subscripts!r} expects {len(terms)} operands; got {len(dimensions)}")
+    hidden = [n - len(t.replace("...", "")) for t, n in zip(terms, dimensions, strict=False)]
+    wrong = [extra < 0 or (extra > 0 and "..." not in t) for t, extra in zip(terms, hidden, strict=False)]
+    if len(terms) != len(dimensions) or any(wrong) or (arrow and max(hidden) and "..." not in result):
+        raise ShapeError(subscripts)
     free = [letter for letter in string.ascii_letters if letter not in subscripts]
-    hidden = [n - len(t.replace("...", "")) if "..." in t else 0 for t, n in zip(terms, dimensions, strict=True)]
-    for term, n, extra in zip(terms, dimensions, hidden, strict=True):
-        if extra < 0 or ("..." not in term and len(term) != n):
-            raise ValueError(f"einsum {subscripts!r} expects {term!r} to name {n} axes")
-    letters = "".join(free[: max(hidden, default=0)])
+    letters = "".join(free[: max(hidden)])
     terms = [t.replace("...", letters[len(letters) - extra :]) for t, extra in zip(terms, hidden, strict=True)]
     if not arrow:
         joined = "".join(terms)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_bn.domains import Case, boolean, distinct, interval
 from tinygrad_bn.errors import AxisError
-from tinygrad_bn.ops.arithmetic import astype
+from tinygrad_bn.ops.arithmetic import astype, maximum
 from tinygrad_bn.ops.elementary import exp
 from tinygrad_bn.ops.shape import concatenate, flip
 from tinygrad_bn.primitives import Array, derived, primitive
@@ -61,7 +61,7 @@ def left(shape: tuple[int, ...], axis: Axis, keepdims: bool) -> tuple[int, ...]:
 
 def spread(reduced: Array, x: Array, axis: Axis) -> Array:
     """What a reduction of x over `axis` gave, in a shape that broadcasts with x."""
-    return reduced if reduced.ndim == x.ndim else reduced.reshape(kept(x.shape, axis))
+    return reduced if reduced.ndim in (0, x.ndim) else reduced.reshape(kept(x.shape, axis))
 
 
 def count(x: Array, axis: Axis) -> int:
@@ -70,9 +70,13 @@ def count(x: Array, axis: Axis) -> int:
     Raises:
         ValueError: none at all, so that there is nothing to average; `expects` says it in full.
     """
-    if x.size == 0:
+    if axis is None:
+        n = x.size
+    else:
+        n = x.shape[axis] if isinstance(axis, int) else math.prod([x.shape[a] for a in axis])
+    if n == 0:
         raise ValueError
-    return x.size // math.prod(kept(x.shape, axis))
+    return int(n)
 
 
 @primitive(label="sum axis={axis}", linear=True, cases=_over, expects=_expects)
@@ -85,9 +89,15 @@ sum.defvjp(lambda g, y, x, *, axis, keepdims: broadcast_to(spread(g, x, axis), s
 
 
 @primitive(label="broadcast {shape}", linear=True, cases=(Case((3, 1), shape=(2, 3, 4)), Case((), shape=(2,))))
-def broadcast_to(x: Array, /, shape: tuple[int, ...]) -> Array:
+def broadcast_to(x: Array, /, shape: int | tuple[int, ...]) -> Array:
     """x repeated along axes of length 1, and along new ones in front, to fill `shape`."""
-    return np.broadcast_to(x, shape)
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if math.prod(shape) > 4096:
+        return np.broadcast_to(x, shape)
+    filled = x * np.ones(shape, x.dtype)  # below that, a view costs more to make than the numbers
+    if filled.shape != shape:
+        raise ValueError
+    return filled
 
 
 broadcast_to.defvjp(lambda g, y, x, *, shape: sum_to(g, shape=x.shape))
@@ -97,6 +107,8 @@ broadcast_to.defvjp(lambda g, y, x, *, shape: sum_to(g, shape=x.shape))
 def sum_to(x: Array, /, shape: tuple[int, ...]) -> Array:
     """x summed over the axes along which `shape` would have to be repeated to fill x."""
     extra = x.ndim - len(shape)
+    if x.shape[extra:] == shape:
+        return np.add.reduce(x, axis=tuple(range(extra)) if extra > 1 else 0) if extra else x
     repeated = tuple(a for a in range(x.ndim) if a < extra or (shape[a - extra] == 1 and x.shape[a] != 1))
     return np.add.reduce(x, axis=repeated, keepdims=True).reshape(shape) if repeated else x
 
@@ -119,9 +131,9 @@ mean.defvjp(lambda g, y, x, *, axis, keepdims: broadcast_to(spread(g, x, axis) /
 
 
 def _extremum(g: Array, y: Array, x: Array, *, axis: Axis, keepdims: bool) -> Array:
-    """Ties share the cotangent evenly."""
+    """Ties share the cotangent evenly; where NaN has won, nobody gets it."""
     ties = astype(x == spread(y, x, axis), dtype=g.dtype)
-    return spread(g, x, axis) * (ties / sum(ties, axis=axis, keepdims=True))
+    return spread(g, x, axis) * (ties / maximum(sum(ties, axis=axis, keepdims=True), 1.0))
 
 
 @primitive(label="max axis={axis}", domain=(distinct,), cases=_over, expects=_filled)

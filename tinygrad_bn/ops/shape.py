@@ -56,9 +56,13 @@ def _(g: Array, y: Array, x: Array, *, axes: tuple[int, ...] | None) -> Array:
     return g.transpose(None if axes is None else np.argsort([axis % x.ndim for axis in axes]).tolist())
 
 
-@derived(cases=(Case((1, 3, 1)), Case((1, 3, 1), axis=-1)), reference=lambda x, axis: np.squeeze(x, axis))
+@derived(
+    cases=(Case((1, 3, 1)), Case((1, 3, 1), axis=-1)),
+    reference=lambda x, axis: np.squeeze(x, axis),
+    expects="an axis of length 1",
+)
 def squeeze(x: Array, /, axis: int | tuple[int, ...] | None = None) -> Array:
-    """x without its axes of length 1, or without those named."""
+    """x without its axes of length 1, or without those that `axis` names."""
     return x.reshape(np.squeeze(np.empty(x.shape, bool), axis).shape)
 
 

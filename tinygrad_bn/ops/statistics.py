@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygrad_bn.domains import Case, away_from
+from tinygrad_bn.domains import Case, away_from, distinct
 from tinygrad_bn.ops.elementary import sqrt, square
 from tinygrad_bn.ops.reductions import Axis, _filled, _over, count, left, max, mean, spread, sum
 from tinygrad_bn.primitives import Array, derived, primitive
@@ -31,7 +31,13 @@ def var(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -
     return sum(square(x - mean(x, axis, keepdims=True)), axis, keepdims) / _freedom(x, axis, ddof)
 
 
-@primitive(label="std axis={axis}", cases=(*_over[:-1], Case((3, 4), axis=0, ddof=1)), reference=np.std, expects=_spare)
+@primitive(
+    label="std axis={axis}",
+    domain=(distinct,),
+    cases=(*_over[:-1], Case((3, 4), axis=0, ddof=1)),
+    reference=np.std,
+    expects=_spare,
+)
 def std(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
     """sqrt(var(x)) over `axis`, `ddof` as in `var` and `keepdims` as in `sum`; the derivative at a constant is 0."""
     shifted = x - np.maximum.reduce(x, axis=axis, keepdims=True)  # a constant, whose mean may round, becomes all 0
@@ -90,6 +96,22 @@ def _standardized(x: Array, axis: Axis, epsilon: float) -> Array:
 
 
 @primitive(
+    label="deviation axis={axis}",
+    cases=(Case((5, 3), axis=0, epsilon=1e-3), Case((4, 2, 3), axis=(0, 1), epsilon=1e-5)),
+    reference=lambda x, axis, epsilon: np.sqrt(np.var(x, axis=axis, keepdims=True) + epsilon),
+    expects=_filled,
+)
+def deviation(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
+    """sqrt(var(x) + epsilon) over `axis`, which stays behind with length 1."""
+    return np.sqrt(_mean(np.square(x - _mean(x, axis)), axis) + epsilon)
+
+
+@deviation.defvjp
+def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
+    return g / y * ((x - mean(x, axis=axis, keepdims=True)) / count(x, axis))
+
+
+@primitive(
     label="standardize axis={axis}",
     cases=(
         Case((5, 3), axis=0, epsilon=1e-3),
@@ -112,5 +134,5 @@ def standardize(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> 
 @standardize.defvjp
 def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
     """Both statistics depend on x, so g loses its mean and its component along y."""
-    along = g - mean(g, axis, keepdims=True) - y * mean(g * y, axis, keepdims=True)
-    return along / sqrt(var(x, axis, keepdims=True) + epsilon)
+    along = g - mean(g, axis=axis, keepdims=True) - y * mean(g * y, axis=axis, keepdims=True)
+    return along / deviation(x, axis=axis, epsilon=epsilon)

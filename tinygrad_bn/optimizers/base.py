@@ -56,10 +56,9 @@ class Rate:
         """
         if value is None and self.optional:
             return None
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            raise TypeError(f"{where} expects {self.name} to be a number; got {value!r}") from None
+        if not isinstance(value, (int, float, np.number, np.ndarray)) or np.size(value) != 1:
+            raise TypeError(f"{where} expects {self.name} to be a number; got {value!r}")
+        number = float(np.asarray(value).item())
         if not 0 <= number < self.below:
             allowed = f"in [0, {self.below:g})" if self.below < np.inf else "at least 0, and finite"
             raise SettingError(f"{where} expects {self.name} {allowed}; got {value!r}")
@@ -89,11 +88,10 @@ class Optimizer:
     weight_decay = Rate(optional=True)
 
     def __new__(cls, *_: Any, **settings: Any) -> Self:
-        code = cls.__init__.__code__
-        known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+        takes_any = cls.__init__.__code__.co_flags & _TAKES_ANY_NAME
         for setting in settings:
-            if setting not in known and not code.co_flags & _TAKES_ANY_NAME:
-                raise TypeError(names.unknown("argument", setting, known, f"{cls.__name__}()"))
+            if setting not in _arguments(cls) and not takes_any:
+                raise TypeError(names.unknown("argument", setting, _arguments(cls), f"{cls.__name__}()"))
         return super().__new__(cls)
 
     def __init__(
@@ -121,9 +119,9 @@ class Optimizer:
             expect_limit(self._name, name, limit)
 
     def __repr__(self) -> str:
-        settings = {**self._rates, **{name: getattr(self, name) for name in _LIMITS}}
-        said = ", ".join(f"{name}={value:g}" for name, value in settings.items() if value is not None)
-        return f"{self._name}({said})"
+        settings = {name: getattr(self, name, None) for name in _arguments(type(self))}
+        said = [f"{name}={value!r}" for name, value in settings.items() if value is not None and value is not False]
+        return f"{self._name}({', '.join(said)})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_programs": {}, "_plans": {}}  # they are made anew when needed
@@ -284,6 +282,11 @@ class Optimizer:
 
 
 _LIMITS = ("clipvalue", "clipnorm", "global_clipnorm")
+
+
+def _arguments(kind: type[Optimizer]) -> tuple[str, ...]:
+    code = kind.__init__.__code__
+    return code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
 
 
 def _limited(gradient: NDArray[Any], norm: float, max_norm: float) -> NDArray[Any]:

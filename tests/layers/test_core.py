@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+
+import tinygrad_bn as tg
+from tinygrad_bn import layers
+from tinygrad_bn.errors import SettingError, ShapeError
+
+X = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 3, 5), (0, 5)])
+def test_dense_is_an_affine_map_of_the_last_axis(shape):
+    x = np.random.default_rng(1).normal(size=shape)
+    dense = layers.Dense(3, bias_initializer="random_normal", dtype=np.float64)
+    y = dense(x)
+    assert dense.kernel.shape == (5, 3)
+    np.testing.assert_allclose(y.numpy(), np.einsum("...i,ij->...j", x, dense.kernel) + dense.bias.numpy(), rtol=1e-12)
+
+
+def test_dense_without_a_bias():
+    dense = layers.Dense(3, use_bias=False)
+    assert np.array_equal(dense(X), X @ dense.kernel.numpy())
+    assert [path for path, _ in dense.named_parameters()] == ["kernel"]
+
+
+def test_dense_takes_images_of_bytes():
+    images = np.random.default_rng(0).integers(0, 256, (4, 5), dtype=np.uint8)
+    dense = layers.Dense(3)
+    assert np.array_equal(dense(images), dense(images.astype(np.float32)))
+
+
+def test_kernels_come_from_the_initializer_and_biases_from_theirs():
+    tg.set_random_seed(0)
+    kernel = layers.Dense(50, kernel_initializer="he_uniform", input_shape=[200]).parameters()[0].numpy()
+    bound = np.float32(np.sqrt(6 / 200))
+    assert 0.99 * bound < kernel.max() <= bound
+    dense = layers.Dense(2, kernel_initializer=tg.initializers.Ones, bias_initializer="ones", input_shape=[3])
+    assert dense.state_dict()["kernel"].tolist() == [[1, 1]] * 3
+    assert dense(np.ones((1, 3))).tolist() == [[4, 4]]
+
+
+def test_two_layers_that_share_an_initializer_start_differently():
+    shared = tg.initializers.HeNormal()
+    first, second = (layers.Dense(3, kernel_initializer=shared, input_shape=[4]).parameters()[0] for _ in range(2))
+    assert not np.array_equal(first, second)
+
+
+def test_the_activation_is_applied_and_keeps_its_logits():
+    dense = layers.Dense(3, activation="softmax")
+    y = dense(X)
+    np.testing.assert_allclose(y.numpy().sum(axis=1), np.ones(4), rtol=1e-6)
+    np.testing.assert_allclose(tg.softmax(y.logits).numpy(), y.numpy())
+    assert np.array_equal(layers.Dense(3, lambda x: x * 0)(X), np.zeros((4, 3)))
+
+
+def test_a_layer_as_activation_is_part_of_the_model():
+    dense = layers.Dense(3, activation=layers.PReLU(), input_shape=[5])
+    assert [path for path, _ in dense.named_parameters()] == ["activation.alpha", "kernel", "bias"]
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        *((name, getattr(tg, name)) for name in ("relu", "elu", "selu", "tanh", "sigmoid", "softmax", "softplus")),
+        *((name, getattr(tg, name)) for name in ("softsign", "gelu", "silu", "mish", "hard_sigmoid", "celu")),
+        ("swish", tg.silu),
+        ("exponential", tg.exp),
+        ("leaky_relu", lambda x: tg.leaky_relu(x, alpha=0.3)),
+        ("linear", lambda x: x),
+        (None, lambda x: x),
+        (np.cos, np.cos),
+    ],
+)
+def test_activations_by_name(name, function):
+    assert np.array_equal(layers.Activation(name)(X), function(X))
+
+
+def test_flatten_keeps_the_batch():
+    x = np.arange(24.0).reshape(2, 3, 4)
+    assert layers.Flatten()(x).tolist() == x.reshape(2, 12).tolist()
+    assert layers.Flatten()(x[:0]).shape == (0, 12)
+    assert layers.Flatten()(np.zeros(3)).shape == (3, 1)
+
+
+def test_flatten_takes_what_it_was_built_for():
+    flatten = layers.Flatten(input_shape=[28, 28])
+    with pytest.raises(ShapeError, match=r"Flatten expects x of shape \(batch, 28, 28\); got \(32, 784\)"):
+        flatten(np.zeros((32, 784)))
+
+
+def test_input_says_what_a_sample_looks_like():
+    assert layers.Input((28, 28)).known_output_shape() == (None, 28, 28)
+    assert layers.Input(5)(X).shape == (4, 5)
+    with pytest.raises(ShapeError, match=r"Input expects x of shape \(batch, 4\); got \(4, 5\)"):
+        layers.Input(4)(X)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: layers.Dense(0), "Dense expects units to be a positive integer; got 0"),
+        (lambda: layers.Dense("300"), "Dense expects units to be a positive integer; got '300'"),
+        (lambda: layers.Dense(2.0), "Dense expects units to be a positive integer; got 2.0"),
+        (lambda: layers.Dense(True), "Dense expects units to be a positive integer; got True"),
+        (lambda: layers.Dense(3, "rellu"), "unknown activation 'rellu' in Dense. Did you mean 'relu'.*softmax"),
+        (lambda: layers.Activation(3), "unknown activation 3 in Activation"),
+        (lambda: layers.Dense(3, layers.ReLU), "unknown activation <class .*ReLU'> in Dense"),
+        (lambda: layers.Dense(3, kernel_initializer="he"), "unknown initializer 'he' in Dense"),
+        (lambda: layers.Dense(3, bias_initializer=0), "unknown initializer 0 in Dense"),
+    ],
+)
+def test_wrong_settings(call, message):
+    with pytest.raises(SettingError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 6), (5, 4, 6)])
+def test_wrong_shapes(shape):
+    dense = layers.Dense(3)
+    dense(X)
+    with pytest.raises(ShapeError, match=r"^Dense expects x of shape \(batch, 5\); got "):
+        dense(np.zeros(shape))
+
+
+def test_dense_asks_for_a_batch():
+    with pytest.raises(ShapeError, match=r"^Dense expects x of shape \(batch, ..., features\); got \(batch,\)$"):
+        layers.Dense(3)(np.zeros(4))

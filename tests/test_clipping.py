@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+import tinygrad_bn as tg
+from tinygrad_bn.clipping import global_norm
+
+rng = np.random.default_rng(0)
+
+
+def with_gradients(*gradients):
+    parameters = [tg.Parameter(np.zeros_like(g), name=f"w{place}") for place, g in enumerate(gradients)]
+    for parameter, g in zip(parameters, gradients, strict=True):
+        parameter.grad = tg.tensor(g)
+    return parameters
+
+
+def gradients_of(parameters):
+    return [parameter.grad.numpy() for parameter in parameters]
+
+
+@pytest.mark.parametrize("norm_type", [1, 2, np.inf, "inf"])
+def test_the_norm_is_that_of_all_elements_together_and_comes_back_from_before_clipping(norm_type):
+    given = [rng.normal(size=(3, 2)), rng.normal(size=4), np.zeros((0, 2))]
+    expected = np.linalg.norm(np.concatenate([g.ravel() for g in given]), float(norm_type))
+    parameters = with_gradients(*given)
+    np.testing.assert_allclose(tg.clip_grad_norm(parameters, 0.1, norm_type=norm_type), expected, rtol=1e-14)
+    np.testing.assert_allclose(global_norm(gradients_of(parameters), norm_type), 0.1, rtol=1e-14)
+    for g, was in zip(gradients_of(parameters), given, strict=True):
+        np.testing.assert_allclose(g, was * (0.1 / expected), rtol=1e-14)
+
+
+def test_a_norm_within_its_limit_changes_no_bit():
+    given = [rng.normal(size=(3, 2)).astype(np.float32), rng.normal(size=4)]
+    for limit in (global_norm(given), 1e9):
+        parameters = with_gradients(*given)
+        tg.clip_grad_norm(parameters, limit)
+        for g, was in zip(gradients_of(parameters), given, strict=True):
+            assert g.dtype == was.dtype
+            assert g.tobytes() == was.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "huge"), [("float32", 1e38), ("float32", 1e-40), ("float64", 1e300), ("float64", 1e-300)]
+)
+def test_finite_gradients_have_a_finite_norm_and_keep_their_direction(dtype, huge):
+    (parameter,) = with_gradients(np.array([huge, -huge, huge, huge], dtype))
+    norm = tg.clip_grad_norm([parameter], 1e-308)
+    np.testing.assert_allclose(norm, 2 * float(np.array(huge, dtype)), rtol=1e-12)
+    if huge > 1:
+        parameter.grad = tg.tensor(np.array([huge, -huge, huge, huge], dtype))
+        tg.clip_grad_norm([parameter], 1.0)
+        np.testing.assert_allclose(parameter.grad.numpy(), [0.5, -0.5, 0.5, 0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_gradients_that_are_not_finite_raise_by_name_or_are_kept(bad):
+    given = [np.array([1.0, 2.0]), np.array([3.0, bad])]
+    parameters = with_gradients(*given)
+    with pytest.raises(FloatingPointError, match=r"in that of w1 of shape \(2,\)$"):
+        tg.clip_grad_norm(parameters, 1.0)
+    assert not np.isfinite(tg.clip_grad_norm(parameters, 1.0, nonfinite="keep"))
+    np.testing.assert_array_equal(gradients_of(parameters), given)
+    with pytest.raises(FloatingPointError, match=r"number \[1\]"):
+        tg.clip_by_global_norm(given, 1.0)
+
+
+def test_clip_by_value_and_by_global_norm():
+    (parameter,) = with_gradients(np.array([-3.0, -0.5, 0.0, 2.0], np.float32))
+    tg.clip_grad_value([parameter], 1.5)
+    np.testing.assert_array_equal(parameter.grad.numpy(), np.array([-1.5, -0.5, 0.0, 1.5], np.float32))
+    arrays, norm = tg.clip_by_global_norm([np.array([3.0]), np.array([[4.0]])], 1.0)
+    assert norm == 5
+    np.testing.assert_allclose(np.concatenate(arrays, axis=None), [0.6, 0.8])
+
+
+def test_parameters_without_a_gradient_are_passed_over_and_repeated_ones_count_once():
+    (parameter,) = with_gradients(np.array([3.0, 4.0]))
+    assert tg.clip_grad_norm([tg.Parameter(np.ones(2)), parameter, parameter], 1.0) == 5
+    assert tg.clip_grad_norm([tg.Parameter(np.ones(2))], 1.0) == 0
+
+
+def test_wrong_arguments():
+    parameters = with_gradients(np.ones(2))
+    for limit in (0, -1, np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"max_norm > 0, and finite; got {limit}"):
+            tg.clip_grad_norm(parameters, limit)
+        with pytest.raises(ValueError, match="clip > 0"):
+            tg.clip_grad_value(parameters, limit)
+    with pytest.raises(ValueError, match="1, 2 or inf; got 3"):
+        tg.clip_grad_norm(parameters, 1.0, norm_type=3)
+    with pytest.raises(ValueError, match="nonfinite='raise' or 'keep'; got 'skip'"):
+        tg.clip_grad_norm(parameters, 1.0, nonfinite="skip")
+    with pytest.raises(TypeError, match="expects Parameters"):
+        tg.clip_grad_norm(["w"], 1.0)

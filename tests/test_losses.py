@@ -1,0 +1,220 @@
+import numpy as np
+import pytest
+
+import tinygrad_bn as tg
+from tinygrad_bn import losses
+from tinygrad_bn.errors import SettingError, ShapeError
+from tinygrad_bn.mode import Recorder, using
+
+rng = np.random.default_rng(0)
+LOGITS = rng.normal(size=(6, 4))
+LABELS = np.array([0, 3, 1, 2, 2, 0])
+ONE_HOT = np.eye(4)[LABELS]
+TRUTH = rng.random((6, 4))
+PROBABILITIES = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
+SIGMOID = 1 / (1 + np.exp(-LOGITS))
+ERROR = TRUTH - LOGITS
+
+# (loss, truth, prediction, what it is in float64)
+CASES = {
+    "mse": (losses.MeanSquaredError(), TRUTH, LOGITS, np.mean(ERROR**2)),
+    "mae": (losses.MeanAbsoluteError(), TRUTH, LOGITS, np.mean(np.abs(ERROR))),
+    "huber": (
+        losses.Huber(0.7),
+        TRUTH,
+        LOGITS,
+        np.mean(np.where(abs(ERROR) <= 0.7, ERROR**2 / 2, 0.7 * (abs(ERROR) - 0.35))),
+    ),
+    "binary": (
+        losses.BinaryCrossentropy(),
+        TRUTH,
+        SIGMOID,
+        -np.mean(TRUTH * np.log(SIGMOID) + (1 - TRUTH) * np.log(1 - SIGMOID)),
+    ),
+    "categorical": (
+        losses.CategoricalCrossentropy(),
+        ONE_HOT,
+        PROBABILITIES,
+        -np.mean(np.log(PROBABILITIES[range(6), LABELS])),
+    ),
+    "sparse": (
+        losses.SparseCategoricalCrossentropy(),
+        LABELS,
+        PROBABILITIES,
+        -np.mean(np.log(PROBABILITIES[range(6), LABELS])),
+    ),
+}
+ACTIVATIONS = {"binary": tg.sigmoid, "categorical": tg.softmax, "sparse": tg.softmax}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("float64", 1e-14)])
+def test_a_loss_is_its_formula_on_arrays_and_on_tensors(name, dtype, tolerance):
+    loss, y_true, y_pred, expected = CASES[name]
+    on_arrays = loss(y_true, y_pred.astype(dtype))
+    on_tensors = loss(y_true, tg.tensor(y_pred.astype(dtype), requires_grad=True))
+    assert type(on_arrays) is np.ndarray
+    assert isinstance(on_tensors, tg.Tensor)
+    for value in (on_arrays, on_tensors.numpy()):
+        assert value.shape == ()
+        assert value.dtype == dtype
+        np.testing.assert_allclose(value, expected, rtol=tolerance)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_gradient_is_that_of_the_formula(name):
+    loss, y_true, y_pred, _ = CASES[name]
+    step = 1e-6 * rng.normal(size=y_pred.shape)
+    along = np.sum(tg.grad(lambda p: loss(y_true, p))(y_pred) * step)
+    np.testing.assert_allclose(along, (loss(y_true, y_pred + step) - loss(y_true, y_pred - step)) / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_probabilities_remembered_logits_and_from_logits_agree(name):
+    loss, y_true, _, expected = CASES[name]
+    x = tg.tensor(LOGITS, requires_grad=True)
+    remembered = loss(y_true, ACTIVATIONS[name](x))
+    given = type(loss)(from_logits=True)(y_true, x)
+    np.testing.assert_allclose([remembered.item(), given.item()], expected, rtol=1e-14)
+    np.testing.assert_allclose(
+        tg.gradients(remembered, x).numpy(),
+        tg.grad(lambda logits: loss(y_true, ACTIVATIONS[name](logits) * 1.0))(LOGITS),
+        atol=1e-12,
+    )
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_saturated_output_has_a_finite_loss_and_a_gradient(name):
+    loss, y_true, _, _ = CASES[name]
+    x = tg.tensor(np.where(ONE_HOT == 1, -1e4, 1e4).astype(np.float32), requires_grad=True)
+    y_true = 1 - ONE_HOT * 1.0 if name == "binary" else y_true
+    wrong = loss(1 - y_true if name == "binary" else y_true, ACTIVATIONS[name](x))
+    wrong.backward()
+    assert np.isfinite(wrong.item())
+    assert wrong.item() > 1000
+    assert np.abs(x.grad.numpy()).max() > 0.01
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_probabilities_of_0_and_1_without_logits_are_clipped(dtype):
+    expected = -np.log(max(losses.EPSILON, float(np.finfo(dtype).epsneg)))
+    certain = np.array([[0, 1], [1, 0]], dtype)
+    for loss, y_true in [
+        (losses.SparseCategoricalCrossentropy(), [0, 1]),
+        (losses.CategoricalCrossentropy(), [[1, 0], [0, 1]]),
+        (losses.BinaryCrossentropy(), [[1, 0], [0, 1]]),
+    ]:
+        np.testing.assert_allclose(loss(y_true, certain), expected, rtol=0.02)
+
+
+def test_probabilities_that_do_not_sum_to_1_are_scaled_as_in_keras():
+    loss = losses.SparseCategoricalCrossentropy()
+    np.testing.assert_allclose(loss(LABELS, PROBABILITIES * 0.5), loss(LABELS, PROBABILITIES), rtol=1e-12)
+
+
+def test_logits_are_used_only_where_the_activation_is_the_right_one():
+    loss = losses.SparseCategoricalCrossentropy()
+    across = tg.softmax(tg.tensor(LOGITS), axis=0)
+    np.testing.assert_allclose(loss(LABELS, across).item(), loss(LABELS, across.numpy()), rtol=1e-12)
+    inner = tg.softmax(tg.tensor(LOGITS), axis=1)
+    assert loss(LABELS, inner).item() == losses.SparseCategoricalCrossentropy(from_logits=True)(LABELS, LOGITS)
+    logits = tg.Parameter(LOGITS)
+    y_pred = tg.softmax(logits)
+    logits.assign(np.zeros((6, 4)))
+    np.testing.assert_allclose(loss(LABELS, y_pred).item(), CASES["sparse"][3], rtol=1e-12)
+
+
+@pytest.mark.parametrize("labels", [LABELS[:, None], LABELS.astype(np.float32), LABELS.astype(np.uint8), list(LABELS)])
+def test_sparse_labels_may_be_a_column_floats_or_small_integers(labels):
+    loss, _, y_pred, expected = CASES["sparse"]
+    np.testing.assert_allclose(loss(labels, y_pred), expected, rtol=1e-12)
+
+
+def test_more_axes_are_more_samples():
+    loss, labels, y_pred, expected = CASES["sparse"]
+    np.testing.assert_allclose(loss(labels.reshape(2, 3), y_pred.reshape(2, 3, 4)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["mse", "mae", "huber", "binary_crossentropy"])
+def test_a_last_axis_of_1_is_made_up_for_and_never_broadcast(name):
+    loss, y_true, y_pred = losses.get(name), rng.random(5), rng.random((5, 1))
+    assert loss(y_true, y_pred) == loss(y_true[:, None], y_pred) == loss(y_true[:, None], y_pred[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "y_true", "shape", "message"),
+    [
+        ("sparse_categorical_crossentropy", [0, 1, 4], (3, 4), r"labels from 0 to 3; got 4 at y_true\[2\]"),
+        ("sparse_categorical_crossentropy", [0, -1, 1], (3, 4), r"labels from 0 to 3; got -1 at y_true\[1\]"),
+        (
+            "sparse_categorical_crossentropy",
+            [0.0, 1.5, 1.0],
+            (3, 4),
+            r"whole numbers as labels; got 1.5 at y_true\[1\]",
+        ),
+        ("sparse_categorical_crossentropy", [0.0, np.nan, 1.0], (3, 4), r"labels from 0 to 3; got nan at y_true\[1\]"),
+        ("sparse_categorical_crossentropy", [0, 1], (3, 4), r"shape \(3,\) for y_pred of shape \(3, 4\); got \(2,\)"),
+        ("sparse_categorical_crossentropy", np.eye(4)[:3], (3, 4), "one-hot truth there is CategoricalCrossentropy"),
+        ("categorical_crossentropy", [0, 1, 2], (3, 4), "integer labels there is SparseCategoricalCrossentropy"),
+        ("categorical_crossentropy", -np.eye(4), (4, 4), "y_true from 0 to 1; got -1"),
+        ("binary_crossentropy", [0, 2], (2,), "y_true from 0 to 1; got 2"),
+        ("binary_crossentropy", [0.0, np.nan], (2,), "y_true from 0 to 1; got nan"),
+        ("mse", np.zeros((3, 2)), (3, 4), r"the shape of y_pred, \(3, 4\); got \(3, 2\)"),
+        ("mse", np.zeros(0), (0,), "at least one sample"),
+        ("sparse_categorical_crossentropy", np.zeros(0, int), (0, 4), "at least one sample"),
+    ],
+)
+def test_truth_that_cannot_be_true_raises(name, y_true, shape, message):
+    with pytest.raises(ValueError, match=message):
+        losses.get(name)(y_true, np.full(shape, 0.5))
+
+
+def test_logits_in_the_place_of_probabilities_raise():
+    with pytest.raises(ValueError, match=r"expects probabilities, from 0 to 1; got values from -.* from_logits=True"):
+        losses.SparseCategoricalCrossentropy()(LABELS, LOGITS)
+    with pytest.raises(SettingError, match="got the result of softmax"):
+        losses.SparseCategoricalCrossentropy(from_logits=True)(LABELS, tg.softmax(tg.tensor(LOGITS)))
+    assert np.isnan(losses.SparseCategoricalCrossentropy()(LABELS, PROBABILITIES * np.nan))  # divergence is no misuse
+
+
+def test_values_are_not_looked_at_while_recording_but_shapes_are():
+    loss, y_pred = losses.SparseCategoricalCrossentropy(), tg.softmax(tg.tensor(LOGITS))
+    with using(recorder=Recorder()):
+        assert loss(LABELS + 1, y_pred).shape == ()
+        with pytest.raises(ShapeError):
+            loss(LABELS[:3], y_pred)
+
+
+def test_get():
+    assert isinstance(losses.get("mse"), losses.MeanSquaredError)
+    huber = losses.Huber(2.0)
+    assert losses.get(huber) is huber
+    assert repr(huber) == "Huber(delta=2.0)"
+    with pytest.raises(ValueError, match="Did you mean 'categorical_crossentropy'"):
+        losses.get("categorical_crosentropy")
+    with pytest.raises(TypeError, match=r"write Huber\(\)"):
+        losses.get(losses.Huber)
+    with pytest.raises(TypeError, match="got 3"):
+        losses.get(3)
+    with pytest.raises(ValueError, match="delta > 0; got -1"):
+        losses.Huber(-1)
+
+
+def test_a_function_is_a_loss_and_keeps_the_dtype():
+    loss = losses.get(lambda y_true, y_pred: tg.abs(y_true - y_pred) * 2)
+    value = loss(TRUTH, LOGITS.astype(np.float32))
+    assert value.dtype == np.float32
+    np.testing.assert_allclose(value, 2 * np.mean(np.abs(ERROR)), rtol=1e-6)
+
+
+def test_pytorch_agrees():
+    torch = pytest.importorskip("torch")
+    f = torch.nn.functional
+    x, t, labels = torch.tensor(LOGITS), torch.tensor(TRUTH), torch.tensor(LABELS)
+    for loss, y_true, expected in [
+        (losses.SparseCategoricalCrossentropy(from_logits=True), LABELS, f.cross_entropy(x, labels)),
+        (losses.CategoricalCrossentropy(from_logits=True), TRUTH, f.cross_entropy(x, t)),
+        (losses.BinaryCrossentropy(from_logits=True), TRUTH, f.binary_cross_entropy_with_logits(x, t)),
+        (losses.Huber(0.7), TRUTH, f.huber_loss(x, t, delta=0.7)),
+    ]:
+        np.testing.assert_allclose(loss(y_true, LOGITS), expected.item(), rtol=1e-13)

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+import tinygrad_bn as tg
+from tinygrad_bn.errors import NotBuiltError, ShapeError
+
+rng = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("shape", [(50,), (50, 3), (5000, 2, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_standardized_features_have_mean_0_and_standard_deviation_1(shape, dtype):
+    x = (rng.normal(size=shape) * 3 + 1000).astype(dtype)
+    before = x.copy()
+    z = tg.Standardizer().fit_transform(x)
+    assert z.dtype == dtype
+    np.testing.assert_array_equal(x, before)
+    np.testing.assert_allclose(z.mean(axis=0, dtype=float), 0, atol=1e-6)
+    np.testing.assert_allclose(z.std(axis=0, dtype=float), 1, rtol=1e-6)
+    np.testing.assert_allclose(z, (x - x.mean(0, float)) / x.std(0, dtype=float), atol=1e-6)
+
+
+def test_a_constant_feature_is_shifted_to_0():
+    x = np.full((1000, 2), 0.1)
+    x[:, 1] = rng.normal(size=1000)
+    standardizer = tg.Standardizer().fit(x)
+    assert standardizer.scale[0] == 1
+    assert not standardizer.transform(x)[:, 0].any()
+
+
+def test_integers_become_float32_and_new_samples_use_what_was_learned():
+    x = np.array([[0, 10], [2, 30]], np.uint8)
+    standardizer = tg.Standardizer().fit(x)
+    z = standardizer.transform(np.array([[4, 20]], np.uint8))
+    assert z.dtype == np.float32
+    np.testing.assert_array_equal(z, [[3, 0]])
+
+
+def test_wrong_input():
+    standardizer = tg.Standardizer()
+    with pytest.raises(NotBuiltError, match="call fit"):
+        standardizer.transform(np.ones((2, 3)))
+    with pytest.raises(ShapeError, match=r"n > 0; got \(0, 3\)"):
+        standardizer.fit(np.ones((0, 3)))
+    with pytest.raises(ValueError, match="finite numbers; got 1 that are not"):
+        standardizer.fit(np.array([[1.0], [np.nan]]))
+    assert standardizer.mean is None
+    standardizer.fit(np.ones((2, 3)))
+    with pytest.raises(ShapeError, match=r"of shape \(3,\); got \(4,\)"):
+        standardizer.transform(np.ones((2, 4)))
+    assert "(3,)" in repr(standardizer)
