@@ -311,23 +311,9 @@ class Orthogonal(Initializer):
 
 
 _KINDS: dict[str, type[Initializer]] = {
-    re.sub("(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind
-    for kind in (
-        VarianceScaling,
-        GlorotUniform,
-        GlorotNormal,
-        HeUniform,
-        HeNormal,
-        LecunUniform,
-        LecunNormal,
-        Constant,
-        Zeros,
-        Ones,
-        RandomNormal,
-        TruncatedNormal,
-        RandomUniform,
-        Orthogonal,
-    )
+    re.sub("(?<!^)(?=[A-Z])", "_", name).lower(): kind
+    for name, kind in list(globals().items())
+    if isinstance(kind, type) and issubclass(kind, Initializer) and kind not in (Initializer, _Named)
 }
 
 

@@ -10,7 +10,7 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     from difflib import get_close_matches  # loaded only when somebody has mistyped
 
     by_spelling = {choice.lower(): choice for choice in choices}
-    found = get_close_matches(name.lower(), by_spelling, n=1, cutoff=0.5)
+    found = get_close_matches(name.lower(), by_spelling, n=1)
     return by_spelling[found[0]] if found else None
 
 

@@ -38,8 +38,9 @@ class Traced:
 
     __slots__ = ()
 
-    def bind(self, primitive: Primitive[Any], args: tuple[Any, ...], params: Mapping[str, Any]) -> Any:
-        """Apply `primitive` to `args`, of which this value is one."""
+    @staticmethod
+    def bind(primitive: Primitive[Any], args: tuple[Any, ...], params: Mapping[str, Any]) -> Any:
+        """Apply `primitive` to `args`, of which one is such a value."""
         raise NotImplementedError
 
 
@@ -138,16 +139,24 @@ class Function(Generic[P]):
         for arg in args:
             if isinstance(arg, (list, tuple)) and any(isinstance(part, Traced) for part in arg):
                 raise DtypeError(f"{self.__name__} expects arrays; got a list of Tensors: join them with stack")
+        weak = np.float32 if any(isinstance(arg, Traced) for arg in args) else None  # Python's floats beside a Tensor
         try:
-            return tuple(arg if isinstance(arg, Traced) else np.asarray(arg) for arg in args)
+            arrays = tuple(
+                arg if isinstance(arg, Traced) else np.asarray(arg, weak if type(_first(arg)) is float else None)
+                for arg in args
+            )
         except ValueError:
             raise ShapeError(f"{self.__name__} expects nested lists of equal lengths; got {args!r:.80}") from None
+        for arg, array in zip(args, arrays, strict=True):
+            if array.dtype == object:
+                raise DtypeError(f"{self.__name__} expects numbers; got {arg!r:.80} of type {type(arg).__name__}")
+        return arrays
 
     def explain(self, error: Exception, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Exception:
         """What was expected and what came, in place of NumPy's sentence."""
         came = " and ".join(map(_describe, arrays)) or "no arrays"
         came += "".join(f", {name}={value!r}" for name, value in settings.items())
-        if isinstance(error, np.exceptions.AxisError | AxisError) or _names_twice(settings.get("axis"), arrays):
+        if isinstance(error, np.exceptions.AxisError | AxisError) or _misnamed(settings.get("axis"), arrays, error):
             return AxisError(f"{self.__name__} expects axes that the array has, each once; got {came}")
         if isinstance(error, TypeError):
             return DtypeError(
@@ -189,24 +198,25 @@ class Primitive(Function[P]):
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Any:
         arrays: tuple[Any, ...] = args
-        settings: Mapping[str, Any] = {**self.defaults, **params} if params else self.defaults
-        if len(args) != self.arity or settings.keys() != self.known or self._to_sort(params):
+        settings: Mapping[str, Any] = self.defaults
+        if params:
+            settings = params if len(params) == len(self.settings) else {**settings, **params}
+        if len(args) != self.arity or len(settings) != len(self.settings) or (params and self._unsorted(settings)):
             arrays, settings = self.sort_out(args, params)
+        listed = False
         for array in arrays:
             if type(array) is not _ndarray:
                 if isinstance(array, Traced):
                     return array.bind(self, arrays, settings)
-                if isinstance(array, (list, tuple)):
-                    arrays = self.arrayed(arrays)
-        return self.evaluate(arrays, settings)
+                listed = listed or isinstance(array, (list, tuple))
+        return self.evaluate(self.arrayed(arrays) if listed else arrays, settings)
 
-    @staticmethod
-    def _to_sort(params: Mapping[str, Any]) -> bool:
-        """Whether some setting is not what it may be, or not as weak as it should be."""
-        for value in params.values():  # a loop: a generator would cost three times as much
+    def _unsorted(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a setting is unknown, not what it may be, or not as weak as it should be."""
+        for value in settings.values():  # a loop: a generator would cost three times as much
             if isinstance(value, (Traced, np.generic)):
                 return True
-        return False
+        return settings.keys() != self.known
 
     def evaluate(self, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Any:
         """The forward on plain arrays; the result is an ndarray, of 0 dimensions too.
@@ -331,7 +341,15 @@ def _describe(array: Any) -> str:
     return repr(array)
 
 
-def _names_twice(axis: Any, arrays: Sequence[Any]) -> bool:
-    """Whether two of the axes named are one, which NumPy reports as a wrong value."""
+def _misnamed(axis: Any, arrays: Sequence[Any], error: Exception) -> bool:
+    """Whether an axis was named twice, or is not there, which NumPy may report as a wrong value or index."""
     n = getattr(arrays[0], "ndim", 0) if arrays else 0
-    return isinstance(axis, tuple) and n > 0 and len({a % n for a in axis}) < len(axis)
+    if isinstance(axis, tuple):
+        return n > 0 and len({a % n for a in axis}) < len(axis)
+    return isinstance(error, IndexError) and isinstance(axis, int) and not -n <= axis < n
+
+
+def _first(nested: Any) -> Any:
+    while isinstance(nested, (list, tuple)) and nested:
+        nested = nested[0]
+    return nested

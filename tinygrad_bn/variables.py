@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_bn.errors import DtypeError, ShapeError
 from tinygrad_bn.mode import current
-from tinygrad_bn.tensors import Tensor, Version, _next_serial, as_array
+from tinygrad_bn.tensors import Tensor, Version, as_array, next_serial
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class Variable(Tensor):
         journal = current().journal
         if journal is not None and not journal.noted(self):
             journal.note(self, partial(_restore, self, self.value.copy()))
-        self.version.updated = _next_serial()
+        self.version.updated = next_serial()
         self.version.writer = writer
         return self.value
 

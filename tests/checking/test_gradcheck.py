@@ -47,7 +47,7 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize("f, inputs", [(f, inputs) for f, *inputs in RIGHT.values()], ids=list(RIGHT))
+@pytest.mark.parametrize(("f", "inputs"), [(f, inputs) for f, *inputs in RIGHT.values()], ids=list(RIGHT))
 def test_a_right_gradient_is_certified_to_the_second_order(f, inputs):
     certificate = tg.gradcheck(f, *inputs, order=2)
     assert certificate
@@ -88,7 +88,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("f, x", WRONG.values(), ids=list(WRONG))
+@pytest.mark.parametrize(("f", "x"), WRONG.values(), ids=list(WRONG))
 def test_a_wrong_gradient_is_caught(f, x):
     certificate = tg.gradcheck(f, x)
     assert not certificate
@@ -102,7 +102,7 @@ TRANSPOSED = with_rules(lambda x, w: x @ w, lambda g, y, x, w: g @ w.T, lambda g
 
 
 @pytest.mark.parametrize(
-    "f, x, y",
+    ("f", "x", "y"),
     [(BIAS_OF_ONE_ROW, MATRIX, MATRIX[0]), (TRANSPOSED, SQUARE, SQUARE[::-1])],
     ids=["missing sum over a broadcast axis", "transposed"],
 )
@@ -175,7 +175,7 @@ AT_KINKS = {
 }
 
 
-@pytest.mark.parametrize("f, x", AT_KINKS.values(), ids=list(AT_KINKS))
+@pytest.mark.parametrize(("f", "x"), AT_KINKS.values(), ids=list(AT_KINKS))
 def test_at_a_kink_the_published_choice_lies_between_the_slopes(f, x):
     certificate = tg.gradcheck(lambda x: f(x), np.array(x))
     verdict = certificate.verdicts["x"]

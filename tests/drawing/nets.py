@@ -15,7 +15,7 @@ class Affine(Module):
         self.bias = Parameter(np.zeros(fan_out, np.float32))
 
     def forward(self, x):
-        return ops.affine(x, self.kernel, self.bias)
+        return x @ self.kernel + self.bias
 
 
 class Selu(Module):
@@ -23,6 +23,13 @@ class Selu(Module):
 
     def forward(self, x):
         return ops.selu(x)
+
+
+class Bell(Module):
+    """Several operations, and nothing of its own either."""
+
+    def forward(self, x):
+        return ops.exp(-ops.square(x))
 
 
 class Centre(Module):

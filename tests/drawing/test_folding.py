@@ -72,6 +72,24 @@ def test_other_settings_or_shapes_are_another_block(difference):
     assert not repeats(draw(y, fold=True).graph)
 
 
+def test_blocks_that_are_fed_from_different_places_are_not_a_run():
+    y, others = tg.tensor([1.0, 2.0], requires_grad=True), [tg.tensor([3.0, 4.0]) for _ in range(3)]
+    for other in others:
+        y = tg.tanh(y * other)
+    assert not repeats(draw(y, fold=True).graph)
+
+
+def test_a_recurrence_of_two_values():
+    x, y = tg.tensor([1.0, 2.0], requires_grad=True), tg.tensor([3.0, 4.0])
+    for _ in range(3):
+        x, y = x * y, tg.tanh(x)
+    graph = draw(x * y, fold=True, names={}).graph
+    folded = [node.scope is not None for node in graph.nodes if node.kind == "operation"]
+    assert repeats(graph) == [("x3", 3)]
+    assert operations(graph) == ["*", "tanh", "*"]
+    assert folded == [True, True, False]  # tanh takes what came before *, so a block cannot begin with it
+
+
 def test_parallel_branches_are_not_a_run():
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     graph = draw(tg.concatenate([tg.exp(x), tg.exp(x)]), fold=True).graph

@@ -29,7 +29,10 @@ def by_hand():
     scaled = graph.add(Node("operation", "*", ["(2, 3) float32"], [gamma, centred], scope=inner, formula='x * "y"'))
     mask = graph.add(Node("constant", "constant", ["(3,) bool"]))
     chosen = graph.add(Node("operation", "where(_, _, <0>)", ["(2, 3) float32"], [mask, scaled], ordered=True))
-    graph.add(Node("output", "output", ["(2, 3) float32"], [chosen]))
+    kernel = graph.add(Node("parameter", "kernel", ["(3, 4) float32", "12 elements"]))
+    bias = graph.add(Node("parameter", "bias", ["(4,) float32", "4 elements"], gradient=1e-9))
+    affine = graph.add(Node("operation", "affine", ["(2, 4) float32"], [chosen, kernel, bias], ordered=True))
+    graph.add(Node("output", "output", ["(2, 4) float32"], [affine]))
     return graph
 
 
@@ -86,6 +89,15 @@ def test_modules_nested_a_hundred_deep():
     drawing = draw(model, batch())
     assert drawing.dot.count("subgraph") == drawing.mermaid.count("subgraph") == 100
     assert drawing.dot.count("{") == drawing.dot.count("}")
+
+
+def test_nodes_need_no_details():
+    graph = Graph()
+    result = graph.add(Node("operation", "exp", arguments=[graph.add(Node("input", "x"))], scope=Scope("a", "A")))
+    graph.add(Node("output", "y", arguments=[result]))
+    drawing = draw(graph)
+    assert drawing.text.splitlines() == ["x", "a  A", "  %1 = exp  x", "y  %1"]
+    assert "exp" in drawing.svg()
 
 
 def test_all_texts_are_ascii():

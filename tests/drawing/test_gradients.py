@@ -46,6 +46,12 @@ def test_parameters_of_a_module_and_their_arrows():
     assert gradients(drawing.graph)["input"] is None
 
 
+def test_there_are_gradients_where_nothing_else_asks_for_them():
+    model = MeanSquare(Affine(3, 4))
+    with tg.no_grad():
+        assert gradients(draw(model, batch(), gradients=True).graph)["model.kernel"] > 0
+
+
 def test_arrows_are_blue_where_gradients_vanish_and_red_where_they_explode():
     assert [gradient_color(10.0**exponent) for exponent in (-2, 0, 2)] == [LINE] * 3
     x = tg.tensor([1.0], requires_grad=True)

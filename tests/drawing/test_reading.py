@@ -109,6 +109,21 @@ def test_a_module_that_is_called_twice_has_two_frames_and_one_kernel():
     assert titles(graph, "parameter") == ["layers.0.kernel", "layers.0.bias"]
 
 
+def test_a_parameter_lies_in_the_module_that_has_it_though_one_inside_uses_it():
+    class Outer(Module):
+        def __init__(self):
+            self.kernel = Parameter(np.ones((3, 3), np.float32))
+            self.inner = Affine(3, 3)
+            self.inner.kernel = self.kernel
+
+        def forward(self, x):
+            return self.inner(x)
+
+    graph = draw(Chain(Outer()), batch()).graph
+    assert node(graph, "layers.0.kernel").scope.title == "layers.0  Outer"
+    assert node(graph, "layers.0.inner.bias").scope.title == "layers.0.inner  Affine"
+
+
 def test_frozen_parameters_say_so():
     model = Affine(3, 3)
     model.trainable = False
@@ -155,6 +170,23 @@ def test_arrays_are_constants():
     assert node(graph, "constant").details == ("(2,) float64",)
 
 
+def test_what_a_module_is_called_with_is_the_input_whatever_made_it():
+    x = tg.exp(tg.tensor(batch(), requires_grad=True))
+    assert [node.title for node in draw(Selu(), x).graph.nodes] == ["input", "SELU", "output"]
+    assert titles(draw(Selu(), np.float32(1)).graph, "input") == ["input"]
+
+
+def test_a_tensor_of_a_module_that_is_not_learned_is_a_constant():
+    class Shifted(Module):
+        def __init__(self):
+            self.shift = tg.tensor([1.0, 2.0, 3.0])
+
+        def forward(self, x):
+            return x + self.shift
+
+    assert titles(draw(Shifted(), batch()).graph, "constant") == ["constant"]
+
+
 def test_a_detached_tensor_is_drawn_as_what_it_came_from():
     class Detaching(Module):
         def forward(self, x):
@@ -173,6 +205,19 @@ def test_updates_of_states_are_drawn_when_asked_for():
     assert before.title == after.title == "moving_mean"
     assert after.details == ("updated",)
     assert [argument.title for argument in after.arguments] == ["+"]
+
+
+def test_an_update_may_take_an_input_as_it_is():
+    class Last(Module):
+        def __init__(self):
+            self.last = State(np.zeros((4, 3), np.float32))
+
+        def forward(self, x):
+            self.last.assign(x)
+            return ops.exp(x)
+
+    graph = draw(Last(), batch(), updates=True).graph
+    assert [argument.title for argument in node(graph, "last").arguments] == ["input"]
 
 
 def test_drawing_changes_nothing():

@@ -2,12 +2,14 @@
 
 import re
 import struct
+from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 import tinygrad_bn as tg
-from tests.drawing.nets import Affine, Centre, Chain, Rescale, Selu, batch
+from tests.drawing.nets import Affine, Bell, Centre, Chain, Rescale, Selu, batch
 from tinygrad_bn.drawing import draw, rendering
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -46,7 +48,21 @@ def test_modules_stand_one_below_the_other(updates):
             heights = [float(y) for y in re.findall(r",(-?[\d.]+)", outline)]
             frames[group.find(f"{SVG}title").text] = min(heights), max(heights)
     spans = [frames[f"cluster_{position}"] for position in range(7)]
-    assert all(above[1] < below[0] for above, below in zip(spans, spans[1:], strict=False))
+    assert all(above[1] < below[0] for above, below in pairwise(spans))
+
+
+def test_no_arrow_runs_through_a_title():
+    drawing = draw(Chain(Selu(), Selu(), Bell()), batch())
+    assert drawing.dot.count("_left [") == 3  # what keeps the room for a title, once a module
+    picture = ElementTree.fromstring(drawing.svg())
+    entries = [
+        float(path.get("d")[1:].partition(",")[0]) for path in picture.findall(f".//{SVG}g[@class='edge']/*[@d]")
+    ]
+    for frame in picture.findall(f".//{SVG}g[@class='cluster']"):
+        title = frame.find(f".//{SVG}text")
+        width = 4.5 * len(title.text)
+        left = float(title.get("x")) - width / 2 * (title.get("text-anchor") == "middle")
+        assert left + width < min(entries)
 
 
 def test_png(drawing, tmp_path):
@@ -92,6 +108,16 @@ def test_a_failed_save_leaves_the_old_file(drawing, tmp_path, no_engine):
     path = tmp_path / "graph.svg"
     path.write_text("old")
     with pytest.raises(RuntimeError):
+        drawing.save(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_replaced_at_once(drawing, tmp_path, monkeypatch):
+    path = tmp_path / "graph.dot"
+    path.write_text("old")
+    monkeypatch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
         drawing.save(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -4,6 +4,7 @@ import pytest
 import tinygrad_bn as tg
 from tinygrad_bn import layers
 from tinygrad_bn.errors import AxisError, SettingError, ShapeError
+from tinygrad_bn.mode import Recorder, using
 
 RNG = np.random.default_rng(0)
 EPSILON = 1e-3
@@ -150,6 +151,29 @@ def test_frozen_statistics_stand_still_while_gamma_and_beta_learn():
     layer.freeze_statistics(False)
     assert not np.array_equal(layer(x), y)
     assert not np.array_equal(layer.moving_mean, before["moving_mean"])
+
+
+def test_a_recorder_can_follow_the_averages_back_to_the_batch():
+    class Assignments(Recorder):
+        def __init__(self):
+            self.made = {}
+
+        def assigned(self, variable, data):
+            self.made[variable] = data
+
+    layer, x, _ = double()
+    layer(x)
+    recorder = Assignments()
+    with using(recorder=recorder):
+        layer(x)
+    assert set(recorder.made) == {layer.moving_mean, layer.moving_variance}
+    for average, data in recorder.made.items():
+        found, waiting = set(), [data]
+        while waiting:
+            vertex = waiting.pop()
+            found.add(vertex)
+            waiting += [arg for arg in vertex.source[1] if isinstance(arg, tg.Tensor)] if vertex.source else []
+        assert {x, average} <= found
 
 
 # Axes

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_bn import ops
 from tinygrad_bn.errors import StaleGraphError
-from tinygrad_bn.primitives import Array
-from tinygrad_bn.tensors import Source, Tensor
+from tinygrad_bn.primitives import Array, Primitive
+from tinygrad_bn.tensors import Tensor
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
@@ -30,29 +30,27 @@ def pullback(
     found: dict[Tensor, Array] = {}
     for output, g in zip(outputs, cotangents, strict=True):
         pending[output] = pending[output] + g if output in pending else g
-    for vertex in sorted(vertices, key=_age, reverse=True):
+    for vertex in sorted([vertex for vertex in vertices if vertex.source is not None], key=_age, reverse=True):
         g = pending.pop(vertex, None)
-        source = vertex.source
         if g is None:
             continue
-        if source is None or (ends and vertex in ends):
+        if ends is not None and vertex in ends:
             found[vertex] = g
-        if source is None:
-            continue
-        primitive, args, settings = source
+        primitive, args, settings = vertex.source  # type: ignore[misc]
         result = vertex if on_tensors else vertex.value
         arrays = args if on_tensors else _values(args)
         for arg, rule in zip(args, primitive.rules):  # noqa: B905 the rules of a variadic primitive do not end
             if not isinstance(arg, Tensor):
                 continue
             if arg.version is not None and arg.version.updated > vertex.serial:
-                _refuse_if_stale(source, arg)
+                _refuse_if_stale(primitive, arg)
             if rule is not None and arg in vertices:
                 g_arg = rule(g, result, *arrays, **settings)
                 if g_arg.shape != arg.value.shape or g_arg.dtype is not arg.value.dtype:
                     g_arg = _fitted(g_arg, arg.value)
-                pending[arg] = pending[arg] + g_arg if arg in pending else g_arg
-    return found
+                known = pending.get(arg)
+                pending[arg] = g_arg if known is None else known + g_arg
+    return found | pending  # what no vertex has taken up belongs to leaves
 
 
 def _values(args: tuple[Any, ...]) -> list[Any]:
@@ -95,9 +93,8 @@ def _between(outputs: Iterable[Tensor], inputs: set[Tensor]) -> set[Tensor]:
     return between
 
 
-def _refuse_if_stale(source: Source, arg: Tensor) -> None:
-    """Raise if the rules of `source`, which if it is linear read only indices, read overwritten values of `arg`."""
-    primitive = source[0]
+def _refuse_if_stale(primitive: Primitive[Any], arg: Tensor) -> None:
+    """Raise if the rules of `primitive`, which if it is linear read only indices, read overwritten values of `arg`."""
     if arg.version is not None and (not primitive.linear or arg.dtype.kind != "f"):
         name = getattr(arg, "name", None) or f"a variable of shape {arg.shape}"
         raise StaleGraphError(

@@ -40,12 +40,19 @@ class InPlace:
         Raises:
             ShapeError: the update returns other than one array of the targets' shape for each of them.
         """
+        self.program(targets, others)(*targets, *others)
+
+    def program(self, targets: Arrays, others: Arrays) -> Callable[..., None]:
+        """What a call does to these arrays, and to all others of their shapes and dtypes: `program(*targets, *others)`.
+
+        Raises:
+            ShapeError: as a call.
+        """
         arrays = (*targets, *others)
         key = *[array.shape for array in arrays], *[array.dtype for array in arrays]
-        program = self._programs.get(key)
-        if program is None:
-            program = self._programs[key] = self._made(targets, others)
-        program(*arrays)
+        if key not in self._programs:
+            self._programs[key] = self._made(targets, others)
+        return self._programs[key]
 
     def _made(self, targets: Arrays, others: Arrays) -> Callable[..., None]:
         try:

@@ -45,7 +45,7 @@ class Comparison:
         at_kink = (kinked | jumps) & between
         self.analytic = analytic
         self.numeric = np.where(at_kink, (self.left + self.right) / 2, central.value)
-        self.bound = np.where(at_kink, self._slack, central.bound)
+        self.bound = np.where(at_kink, self._apart, central.bound)
         self.kinds = np.select([at_kink, kinked | ~agrees, precise], ["KINK", "WRONG", "OK"], "NOISE")
         sharp = bend.bound <= math.sqrt(tolerance) * np.where(kinked, np.abs(bend.value), size)
         fine = precise & (central.bound <= own + tolerance * size / 1000)
@@ -64,10 +64,10 @@ class Comparison:
         """Find the one-sided slopes, and whether the analytic value lies between them."""
         self.left = np.where(kinked, central.value - bend.value / 2, before.value)
         self.right = np.where(kinked, central.value + bend.value / 2, after.value)
-        self._slack = np.where(kinked, central.bound + bend.bound, before.bound + after.bound)
-        self._slack += tolerance * np.fmax(np.abs(self.left), np.abs(self.right))
-        low, high = np.minimum(self.left, self.right), np.maximum(self.left, self.right)
-        inside: NDArray[np.bool_] = (low - self._slack <= analytic) & (analytic <= high + self._slack)
+        self._apart = np.where(kinked, central.bound + bend.bound, before.bound + after.bound)
+        slack = self._apart + tolerance * np.fmax(np.abs(self.left), np.abs(self.right))
+        low, high = np.minimum(self.left, self.right) - slack, np.maximum(self.left, self.right) + slack
+        inside: NDArray[np.bool_] = (low <= analytic) & (analytic <= high)
         return inside
 
 

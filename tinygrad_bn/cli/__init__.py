@@ -10,6 +10,7 @@ from typing import Final
 
 COMMANDS: Final = {
     "demo": "train one deep network under nine recipes and see why some of them fail",
+    "bench": "time training steps against other frameworks",
 }
 """What each command does, in a line."""
 

@@ -46,8 +46,8 @@ def explanation(outcomes: Sequence[Outcome]) -> str:
         notes.append(f"{_listed(standardized)} gets standardized pixels, the others pixels from 0 to 1.")
     if any(outcome.recipe.batch_normalization for outcome in outcomes):
         notes.append(
-            f"BN, batch normalization, stands before the activation and keeps {BN_MOMENTUM:g} of its moving averages per "
-            "step instead of the default 0.99, which needs longer trainings."
+            "BN, batch normalization, stands before the activation and keeps "
+            f"{BN_MOMENTUM:g} of its moving averages at each step; the default 0.99 is for longer trainings."
         )
     if any(outcome.recipe.activation == "prelu" for outcome in outcomes):
         notes.append("PReLU starts as ReLU, with alpha = 0.")
@@ -62,8 +62,8 @@ def certified(certificate: Certificate) -> str:
     worst = max(verdicts.values(), key=lambda verdict: abs(verdict.analytic - verdict.numeric))
     off = f"{number(abs(worst.analytic - worst.numeric))} at a derivative of {number(worst.analytic)}"
     return (
-        f"Checked by finite differences: the derivatives of the loss of a small network with batch normalization and PReLU "
-        f"by {parts}, all {sum(verdict.checked for verdict in verdicts.values())} elements of them: "
+        "Checked by finite differences: the derivatives of the loss of a small network with batch normalization and "
+        f"PReLU by {parts}, all {sum(verdict.checked for verdict in verdicts.values())} elements of them: "
         f"{'right' if certificate else 'NOT right'}; the two sides are at most {off} apart."
     )
 
@@ -83,8 +83,9 @@ def conclusion(outcomes: Sequence[Outcome]) -> str:
     clauses = []
     if vanished:
         clauses.append(
-            f"{_named(vanished)} lag{_s(vanished)} behind, and there the signal vanishes on its way back: in layer 1 it is "
-            f"{_range(vanished)} times what it is in layer {last}, in the recipes that train {_range(trained)} times"
+            f"{_named(vanished)} lag{_s(vanished)} behind, and there the signal vanishes on its way back: in layer 1 "
+            f"it is {_range(vanished)} times what it is in layer {last}, in the recipes that train "
+            f"{_range(trained)} times"
         )
     if others:
         clauses.append(f"{_named(others)} lag{_s(others)} behind although the signal arrives, {_range(others)} times")

@@ -52,7 +52,9 @@ def write_signals(folder: Path, outcomes: Sequence[Outcome]) -> str:
     """signal.svg: signal and gradient against depth, for all recipes."""
     path = folder / "signal.svg"
     flows = {f"{outcome.recipe.name}: {outcome.accuracy:.0%}": outcome.before for outcome in outcomes}
-    title = f"{DEPTH} hidden layers of {WIDTH} units at initialization; behind each name its test accuracy after training"
+    title = (
+        f"{DEPTH} hidden layers of {WIDTH} units at initialization; behind each name its test accuracy after training"
+    )
     try:
         with replacing(path) as part:
             plot_signals(flows, part, title)

@@ -116,7 +116,9 @@ def _products(result: Tensor, parameters: Mapping[Parameter, str]) -> list[tuple
         pending += above - seen
         seen |= above
     made = sorted((tensor for tensor in seen if tensor.source), key=lambda tensor: tensor.serial)
-    factors = [tensor.source[1] for tensor in made if tensor.source and tensor.source[0] is ops.matmul]
+    factors = [
+        tensor.source[1][:2] for tensor in made if tensor.source and tensor.source[0] in (ops.matmul, ops.affine)
+    ]
     return [(x, kernel) for x, kernel in factors if isinstance(kernel, Parameter) and kernel in parameters]
 
 

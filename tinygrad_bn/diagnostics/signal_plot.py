@@ -27,6 +27,7 @@ _COLOURS: Final = (
 
 _DASHES: Final = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
 _LABEL_HEIGHT: Final = 0.062  # of a panel
+_LEADER: Final = {"arrowstyle": "-", "linewidth": 1.0, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)}
 
 
 def plot_signals(flows: Mapping[str, GradientFlow], path: str | os.PathLike[str], title: str = "") -> None:
@@ -61,15 +62,16 @@ def _draw_panel(axes: Axes, flows: Mapping[str, GradientFlow], field: str, title
         values = np.array([getattr(layer, field) for layer in flow.hidden or flow.layers])
         values[~(np.isfinite(values) & (values > 0))] = np.nan
         depth = np.arange(1, len(values) + 1)
-        style = {"color": _COLOURS[position % len(_COLOURS)], "linestyle": _DASHES[position % len(_DASHES)]}
-        axes.plot(depth, values, linewidth=1.8, **style)
-        ends.append((name, values[0 if backwards else -1], style["color"]))
+        colour, dashes = _COLOURS[position % len(_COLOURS)], _DASHES[position % len(_DASHES)]
+        axes.plot(depth, values, color=colour, linestyle=dashes, linewidth=1.8, marker=".", markersize=5)
+        ends.append((name, values[0 if backwards else -1], colour))
     axes.set_title(title, loc="left", fontweight="bold", fontsize=10)
     axes.set_yscale("log")
     longest = max(len(flow.hidden or flow.layers) for flow in flows.values())
-    axes.set_xlim((longest, 1) if backwards else (1, longest))
+    first_and_last = (1, max(longest, 2))
+    axes.set_xlim(first_and_last[::-1] if backwards else first_and_last)
     axes.set_xlabel("hidden layer" + (", from the output back to the input" if backwards else ""))
-    axes.set_xticks(sorted({1, *range(5, longest + 1, 5), longest} if longest < 60 else {1, longest // 2, longest}))
+    axes.set_xticks([1, *range(5, longest + 1, 5)] if 5 <= longest < 60 else sorted({1, longest // 2 or 1, longest}))
     axes.minorticks_off()
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -90,7 +92,7 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[str, float, Any]]) -> None:
             textcoords="axes fraction",
             verticalalignment="center",
             fontsize=8.5,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 1.0, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)},
+            arrowprops={**_LEADER, "color": colour},
         )
 
 

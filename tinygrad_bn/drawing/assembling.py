@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from tinygrad_bn.drawing.graph import Graph, Kind, Node, Scope
 from tinygrad_bn.errors import ShapeError
 from tinygrad_bn.tensors import Source, Tensor
 from tinygrad_bn.variables import Parameter, Variable
+
+Update: TypeAlias = tuple[Variable, Tensor, Scope | None]
+"""A variable, its new values, and the scope in which it gets them."""
 
 _age = attrgetter("serial")
 
@@ -27,7 +30,7 @@ class Assembly:
         inputs: what a module was called with. Without a module there are none, and every unnamed Tensor is an input.
         names: of variables and other leaves.
         homes: the scope of every result that was made in one, in creation order.
-        updates: variables, their new values, and the scope in which that happened.
+        updates: what variables were given.
         with_gradients: whether to say of every node how strongly the output depends on it.
     """
 
@@ -37,7 +40,7 @@ class Assembly:
         inputs: Sequence[Tensor] = (),
         names: Mapping[Tensor, str] | None = None,
         homes: Mapping[Tensor, Scope | None] | None = None,
-        updates: Sequence[tuple[Variable, Tensor, Scope | None]] = (),
+        updates: Sequence[Update] = (),
         with_gradients: bool = False,
     ) -> None:
         self._inputs = dict.fromkeys(inputs)
@@ -61,14 +64,14 @@ class Assembly:
         if self._with_gradients:
             self._norms = _norms(outputs.values(), [*operations, *arguments])
         self._name_leaves([*self._inputs, *arguments, *ends])
-        updates: dict[int, list[tuple[Variable, Scope | None]]] = {}
-        for variable, data, scope in self._updates:
-            updates.setdefault(id(self._origin(data)), []).append((variable, scope))
+        updates: dict[int, list[Update]] = {}
+        for update in self._updates:
+            updates.setdefault(id(self._origin(update[1])), []).append(update)
         for tensor in operations:
             self._add_operation(tensor)
-            for variable, scope in updates.pop(id(tensor), ()):
-                name = self._names.get(variable, "state")
-                self._graph.add(Node("state", name, ["updated"], [self._nodes[id(tensor)]], scope=scope))
+            self._add_updates(updates.pop(id(tensor), ()))
+        for of_leaf in updates.values():
+            self._add_updates(of_leaf)
         for name, tensor in outputs.items():
             self._graph.add(Node("output", name, [labels.array(tensor)], [self._node(tensor, None)]))
         return self._graph
@@ -86,8 +89,6 @@ class Assembly:
 
     def _origin(self, value: Any) -> Any:
         """The Tensor whose very values these are, if it is known: a detached Tensor is drawn as what it came from."""
-        if isinstance(value, np.ndarray):
-            return self._owners.get(id(value), value)
         if isinstance(value, Tensor) and value.source is None:
             return self._owners.get(id(value.value), value)
         return value
@@ -107,6 +108,11 @@ class Assembly:
             scope=scope,
         )
         self._nodes[id(tensor)] = self._graph.add(node)
+
+    def _add_updates(self, updates: Iterable[Update]) -> None:
+        for variable, data, scope in updates:
+            name = self._names.get(variable, "state")
+            self._graph.add(Node("state", name, ["updated"], [self._node(data, scope)], scope=scope))
 
     # Leaves
 

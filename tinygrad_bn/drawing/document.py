@@ -40,7 +40,7 @@ def draw(
         updates: draw also how a module's states are updated, such as moving averages in training.
         gradients: write on every node the norm of the output's derivative with respect to it, and colour the arrows by
             it: blue where it vanishes, red where it explodes. The output must be a single element, such as a loss.
-        fold: draw runs of identical blocks once, with the number of repeats.
+        fold: draw runs of identical blocks once, with the number of repeats. No two have the same gradients.
 
     Raises:
         TypeError: `target` is something else, or the inputs of a module are missing.

@@ -36,7 +36,7 @@ class _Writer:
         yield from self._nested()
         for node in self._graph.nodes:
             for position, argument in enumerate(node.arguments, 1):
-                yield f"  {self._names[argument]} -> {self._names[node]}{self._arrow(node, argument, position)};\n"
+                yield f"  {self._arrow(argument, node, position)};\n"
         for high, low in above(self._graph):
             yield f"  {self._names[high]} -> {self._names[low]} [style=invis];\n"
         yield "}\n"
@@ -54,45 +54,48 @@ class _Writer:
             elif isinstance(item, Node):
                 name = self._names[item]
                 yield f"{indent}{name} [{_looks(item)}];\n"
-                if item in self._beside:
-                    yield f"{indent}{{rank=same; {self._names[self._beside[item]]}; {name}}}\n"
+                if self._beside[item]:
+                    line = "; ".join(self._names[node] for node in (*self._beside[item], item))
+                    yield f"{indent}{{rank=same; {line}}}\n"
                 elif titles and item.kind == "operation":
-                    yield f"{indent}{_spacer(name, titles, item)}\n"
+                    yield from (f"{indent}{line}\n" for line in _spacer(name, titles, item))
                 if item.kind == "operation":
                     titles.clear()
             else:
                 yield f"{indent}}}\n"
 
-    def _arrow(self, node: Node, argument: Node, position: int) -> str:
+    def _arrow(self, argument: Node, node: Node, position: int) -> str:
+        tail, head = self._names[argument], self._names[node]
         attributes = ["weight=400"] if argument.scope is not node.scope else []
+        order = f"headlabel={position}"
+        if argument in self._beside[node]:
+            order += ", labeldistance=0.9, labelangle=-70"  # above the short arrow, not on the leaf
+            if argument is not self._beside[node][0]:
+                tail, head = head, tail  # on one line, what an arrow starts from stands to the left
+                order = order.replace("head", "tail").replace("-70", "70")
+                attributes.append("dir=back")
         if node.ordered:
-            attributes.append(f"headlabel={position}")
-            if self._beside.get(node) is argument:
-                attributes.append("labeldistance=0.9, labelangle=-70")  # above the short arrow, not on the leaf
+            attributes.append(order)
         if argument.gradient is not None:
             attributes.append(f'color="{gradient_color(argument.gradient)}", penwidth=1.4')
-        return f" [{', '.join(attributes)}]" if attributes else ""
+        return f"{tail} -> {head}" + (f" [{', '.join(attributes)}]" if attributes else "")
 
 
 def _frame(scope: Scope) -> str:
     return f'label={_quoted(scope.title)}; labeljust=l; style=rounded; color="{FRAME}"; bgcolor="{FRAME_FILL}";'
 
 
-def _spacer(name: str, titles: list[str], node: Node) -> str:
+def _spacer(name: str, titles: list[str], node: Node) -> Iterator[str]:
     """An invisible box to the left of the first operation, so that arrows do not run through the title above it."""
-    points = 5 * max(map(len, titles)) - 10 - _width(node) / 2
-    if points < 1:
-        return ""
-    spacer = f"{name}_left"
-    return (
-        f'{spacer} [style=invis, label="", height=0, width={points / 72:.2f}]; '
-        f"{spacer} -> {name} [style=invis, weight=1]; {{rank=same; {spacer}; {name}}}"
-    )
+    points = 5.2 * max(map(len, titles)) - 4 - _width(node) / 2
+    if points > 0:
+        yield f'{name}_left [style=invis, label="", height=0, width={points / 72:.2f}];'
+        yield f"{name}_left -> {name} [style=invis, weight=1]; {{rank=same; {name}_left; {name}}}"
 
 
 def _width(node: Node) -> float:
     """About how wide a node is, in points."""
-    return 20 + max(6.2 * len(node.title), *(4.6 * len(line) for line in node.details))
+    return 20 + max([6.2 * len(node.title), *(4.6 * len(line) for line in node.details)])
 
 
 def _looks(node: Node) -> str:

@@ -7,15 +7,22 @@ from collections.abc import Iterator
 from tinygrad_bn.drawing.graph import Graph, Node, Scope
 
 
-def beside(graph: Graph) -> dict[Node, Node]:
-    """For operations, the leaf that stands beside them, on one line: above them it would push modules aside."""
+def beside(graph: Graph) -> dict[Node, list[Node]]:
+    """For operations, the one or two leaves that stand left and right of them: above them they push modules aside."""
     placed: set[Node] = set()
-    found: dict[Node, Node] = {}
+    found: dict[Node, list[Node]] = {}
     for node in graph.nodes:
-        for leaf in node.arguments:
-            if leaf not in placed and not leaf.arguments and leaf.kind != "input" and leaf.scope is node.scope:
-                found[node] = leaf
-        placed.update(node.arguments)
+        arguments = dict.fromkeys(node.arguments)
+        leaves = [
+            argument
+            for argument in arguments
+            if argument not in placed
+            and not argument.arguments
+            and argument.kind != "input"
+            and argument.scope is node.scope
+        ]
+        found[node] = leaves[:2]
+        placed.update(arguments)
     return found
 
 

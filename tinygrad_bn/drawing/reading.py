@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tinygrad_bn.drawing.assembling import Assembly
+from tinygrad_bn.drawing.assembling import Assembly, Update
 from tinygrad_bn.drawing.graph import Graph, Scope
 from tinygrad_bn.errors import NotBuiltError
 from tinygrad_bn.mode import Recorder, frozen_state, using
 from tinygrad_bn.tensors import Tensor, as_array
-from tinygrad_bn.variables import Variable
 
 
 def read_tensor(target: Tensor, names: Mapping[str, Tensor], gradients: bool = False) -> Graph:
@@ -94,12 +93,12 @@ class Watcher(Recorder):
 
     Attributes:
         homes: the scope of every result, in creation order.
-        updates: variable, its new values, and the scope of the update.
+        updates: what variables were given.
     """
 
     def __init__(self, target: Any) -> None:
         self.homes: dict[Tensor, Scope | None] = {}
-        self.updates: list[tuple[Variable, Tensor, Scope | None]] = []
+        self.updates: list[Update] = []
         self._target = target
         self._calls: list[tuple[Any, Scope]] = []
         self._open: list[Scope | None] = [None]

@@ -123,13 +123,13 @@ class RandomLayer(Layer):
 
 
 def positions(layer: Layer, name: str, axes: Any, rank: int) -> tuple[int, ...]:
-    """One axis or several as positions counted from the front, in order.
+    """One axis or several as positions counted from the front.
 
     Raises:
         AxisError: `layer` was given, as `name`, axes that are not there, or named twice, or the batch.
     """
     given = axes if isinstance(axes, (list, tuple)) else (axes,)
-    found = tuple(sorted(int(a) % rank for a in given if isinstance(a, (int, np.integer)) and -rank <= a < rank))
+    found = tuple(int(a) % rank for a in given if isinstance(a, (int, np.integer)) and -rank <= a < rank)
     if len(found) != len(given) or len(set(found)) != len(found) or 0 in found:
         raise layer.error(AxisError, f"expects {name} to name some of the axes 1 to {rank - 1}; got {axes!r}")
     return found

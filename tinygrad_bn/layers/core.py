@@ -71,9 +71,7 @@ class Dense(Layer):
     def forward(self, x: Any) -> Any:
         if x.ndim < 2 or x.shape[-1] != self.kernel.shape[0]:
             raise self.misfit(x)
-        y = ops.matmul(x, self.kernel)
-        if self.bias is not None:
-            y = y + self.bias
+        y = ops.matmul(x, self.kernel) if self.bias is None else ops.affine(x, self.kernel, self.bias)
         return y if self._activate is None else self._activate(y)
 
     def output_shape(self, input_shape: Shape) -> Shape:

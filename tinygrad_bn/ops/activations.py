@@ -46,7 +46,7 @@ leaky_relu.defvjp(lambda g, y, x, *, alpha: g * _slope(x, alpha))
 
 def _slope(x: Array, alpha: Array) -> Array:
     """1 where x > 0, else alpha."""
-    return alpha + (1 - alpha) * astype(x > 0, dtype=x.dtype)
+    return alpha + (1 - alpha) * (x > 0).astype(x.dtype)
 
 
 @primitive(
@@ -73,7 +73,8 @@ def elu(x: Array, /, alpha: float = 1.0) -> Array:
     """x where x > 0, else alpha * (exp(x) - 1), for alpha >= 0.  Reference: Clevert et al. (2016), Eq. 15."""
     if alpha < 0:
         raise SettingError(f"elu expects alpha >= 0; got {alpha!r}")
-    return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0))
+    below = alpha * np.expm1(np.minimum(x, 0))
+    return np.maximum(x, below) if alpha <= 1 else np.maximum(x, 0) + below  # the first is one pass less
 
 
 elu.defvjp(lambda g, y, x, *, alpha: g * _exponential_slope(x, y, alpha, 1.0))
@@ -82,7 +83,7 @@ elu.defvjp(lambda g, y, x, *, alpha: g * _exponential_slope(x, y, alpha, 1.0))
 def _exponential_slope(x: Array, y: Array, alpha: float, scale: float) -> Array:
     """`scale` where x > 0, else y + alpha, which is alpha * exp(x)."""
     below = minimum(y, 0.0) + alpha
-    return below if alpha == scale else below + (scale - alpha) * astype(x > 0, dtype=x.dtype)
+    return below if alpha == scale else below + (scale - alpha) * (x > 0).astype(x.dtype)
 
 
 @primitive(label="SELU", domain=(away_from(0.0),), reference=lambda x: SELU_SCALE * elu.reference(x, SELU_ALPHA))

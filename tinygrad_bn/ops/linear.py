@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_bn.domains import Case
 from tinygrad_bn.errors import ShapeError
 from tinygrad_bn.ops.shape import expand_dims, squeeze
-from tinygrad_bn.primitives import Array, derived, primitive
+from tinygrad_bn.primitives import Array, primitive
 
 
 @primitive(
@@ -33,7 +33,8 @@ def matmul(x: Array, y: Array, /) -> Array:
 
 
 def _transposed(x: Array) -> Array:
-    return x.T if x.ndim == 2 else x.transpose((*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+    """Every matrix of x transposed."""
+    return x.transpose((*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
 def _as_matrices(g: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
@@ -45,6 +46,8 @@ def _as_matrices(g: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
 
 
 def _to_x(g: Array, z: Array, x: Array, y: Array) -> Array:
+    if x.ndim == y.ndim == 2:
+        return g.dot(y.T)
     if x.ndim > 1 and y.ndim > 1:
         return g @ _transposed(y)
     g, _, column = _as_matrices(g, x, y)
@@ -53,6 +56,8 @@ def _to_x(g: Array, z: Array, x: Array, y: Array) -> Array:
 
 
 def _to_y(g: Array, z: Array, x: Array, y: Array) -> Array:
+    if x.ndim == y.ndim == 2:
+        return x.T.dot(g)
     if x.ndim > 1 and y.ndim > 1:
         return _transposed(x) @ g
     g, row, _ = _as_matrices(g, x, y)
@@ -63,13 +68,22 @@ def _to_y(g: Array, z: Array, x: Array, y: Array) -> Array:
 matmul.defvjp(_to_x, _to_y)
 
 
-@derived(
-    cases=(Case((3, 4), (4, 2), (2,)),),
+@primitive(
+    label="affine",
+    cases=(Case((3, 4), (4, 2), (2,)), Case((2, 3, 4), (4, 2), (2,))),
     expects="x of shape (..., n), kernel of shape (n, m), bias of shape (m,)",
+    reference=lambda x, kernel, bias: np.einsum("...n,nm->...m", x, kernel) + bias,
 )
-def affine(x: Array, kernel: Array, bias: Array) -> Array:
+def affine(x: Array, kernel: Array, bias: Array, /) -> Array:
     """x @ kernel + bias."""
-    return matmul(x, kernel) + bias
+    return (x.dot(kernel) if x.ndim == kernel.ndim == 2 else np.matmul(x, kernel)) + bias
+
+
+affine.defvjp(
+    lambda g, y, x, kernel, bias: _to_x(g, y, x, kernel),
+    lambda g, y, x, kernel, bias: _to_y(g, y, x, kernel),
+    lambda g, y, x, kernel, bias: g,
+)
 
 
 @primitive(

@@ -223,6 +223,8 @@ def _filled_in(index: tuple[Index, ...], arrays: Sequence[Array]) -> tuple[Any, 
 )
 def take(x: Array, indices: Array, /, axis: int | None = None) -> Array:
     """The elements of x at `indices` along `axis`; None counts through the flattened x."""
+    if not indices.size:
+        indices = indices.astype(np.int64)  # NumPy makes floats of an empty list
     if axis is None:
         return getitem(x.reshape((math.prod(x.shape),)), indices, index=(ARRAY,))
     if not -x.ndim <= axis < x.ndim:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -19,7 +19,7 @@ from tinygrad_bn.variables import Parameter, State, Variable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_Plan = tuple[tuple[Variable, ...], InPlace, list[Any]]
+_Plan = tuple[tuple[Variable, ...], Callable[..., None], list[Any]]
 _TAKES_ANY_NAME = 0x08  # the code flag of a function with **arguments
 _NEVER_DECAY = ("gamma", "beta", "alpha")
 
@@ -227,18 +227,20 @@ class Optimizer:
         """The one place where parameters and slots are written."""
         plan = self._plans.get(parameter)
         if plan is None:
-            plan = self._plans[parameter] = self._planned(parameter)
+            plan = self._plans[parameter] = self._planned(parameter, gradient)
         variables, program, rates = plan
-        writer = self._name
-        program([variable.writing(writer) for variable in variables], [gradient, *rates])
+        program(*[variable.writing(self._name) for variable in variables], gradient, *rates)
 
-    def _planned(self, parameter: Parameter) -> _Plan:
+    def _planned(self, parameter: Parameter, gradient: NDArray[Any]) -> _Plan:
         """What a step on the parameter writes, by which program, with which rates; good until a rate comes or goes."""
         rates = self._rates_in(parameter.dtype)
         decays = "weight_decay" in rates and (parameter.name or "").rpartition(".")[2] not in _NEVER_DECAY
         if decays not in self._programs:
             self._programs[decays] = InPlace(partial(self._text, len(self.slots), tuple(rates), decays))
-        return (parameter, *self._slots_of(parameter)), self._programs[decays], list(rates.values())
+        variables = (parameter, *self._slots_of(parameter))
+        arrays = [gradient, *rates.values()]
+        program = self._programs[decays].program([variable.value for variable in variables], arrays)
+        return variables, program, list(rates.values())
 
     def _text(self, slots: int, names: tuple[str, ...], decays: bool, parameter: Array, *others: Array) -> Any:
         """Decay and update, of what varies from call to call by position: the slots, the gradient, the rates."""

@@ -1,0 +1,75 @@
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+import tinygrad_bn as tg
+from tinygrad_bn.__main__ import main
+from tinygrad_bn.cli import COMMANDS, Failure, Misuse, demo
+
+
+def test_the_module_can_be_run():
+    done = subprocess.run(
+        [sys.executable, "-m", "tinygrad_bn", "--version"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == f"tinygrad-bn {tg.__version__}\n"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("words", [[], *([command] for command in COMMANDS)], ids=["nothing", *COMMANDS])
+def test_help_everywhere(words, capsys):
+    assert main([*words, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(" ".join(["usage: tinygrad-bn", *words]))
+
+
+def test_the_help_names_every_command(capsys):
+    main(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(f"{name} {summary}" in shown for name, summary in COMMANDS.items())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_can_be_run(name):
+    assert callable(import_module(f"tinygrad_bn.cli.{name}").run)
+
+
+@pytest.mark.parametrize("words", [[], ["dmeo"], ["--quick"]], ids=["nothing", "unknown", "option without command"])
+def test_what_is_not_understood_ends_with_2(words, capsys):
+    assert main(words) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("tinygrad-bn: error: ")
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (Failure("the disk is full"), 1, "tinygrad-bn demo: the disk is full\n"),
+        (Misuse("no such thing"), 2, "tinygrad-bn demo: no such thing\n"),
+        (KeyboardInterrupt(), 130, "\ntinygrad-bn demo: interrupted\n"),
+    ],
+)
+def test_an_end_in_the_middle_is_one_line(raised, status, said, monkeypatch, capsys):
+    def run(options):
+        raise raised
+
+    monkeypatch.setattr(demo, "run", run)
+    assert main(["demo"]) == status
+    assert capsys.readouterr().err == said
+
+
+WRITES_A_LOT = """
+import sys
+from tinygrad_bn.__main__ import main
+from tinygrad_bn.cli import demo
+demo.run = lambda options: print("x" * 1_000_000) or 0
+sys.exit(main(["demo"]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break in another way there")
+def test_a_reader_who_leaves_early_sees_no_traceback():
+    command = [sys.executable, "-c", WRITES_A_LOT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        child.stdout.close()
+        assert child.stderr.read() == ""
+        assert child.wait(timeout=60) == 1

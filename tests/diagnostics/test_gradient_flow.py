@@ -1,0 +1,143 @@
+import math
+
+import numpy as np
+import pytest
+
+import tinygrad_bn as tg
+from tinygrad_bn.cli.recipes import RECIPES, network
+from tinygrad_bn.diagnostics import GradientFlow, LayerFlow, gradient_flow
+
+CROSSENTROPY = "sparse_categorical_crossentropy"
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((64, 5)).astype(np.float32), rng.integers(0, 3, 64)
+
+
+def dense(*units, **options):
+    """A network of Dense layers; the last one ends in softmax."""
+    hidden = [tg.layers.Dense(n, **options) for n in units[1:-1]]
+    return tg.Sequential([tg.layers.Input(units[0]), *hidden, tg.layers.Dense(units[-1], activation="softmax")])
+
+
+def rms(array):
+    return math.sqrt(np.mean(np.square(array, dtype=np.float64)))
+
+
+def test_a_linear_network_by_hand(batch):
+    x, labels = batch
+    model = dense(5, 4, 3)
+    first, last = model.layers[1].kernel.numpy(), model.layers[2].kernel.numpy()
+    probabilities = model.predict(x)
+    to_logits = (probabilities - np.eye(3)[labels]) / len(x)
+    hidden = x @ first
+    flow = gradient_flow(model, x, labels, CROSSENTROPY)
+    expected = [
+        (math.sqrt(hidden.var(axis=0).mean()), rms(to_logits @ last.T), rms(x.T @ (to_logits @ last.T))),
+        (math.sqrt((hidden @ last).var(axis=0).mean()), rms(to_logits), rms(hidden.T @ to_logits)),
+    ]
+    assert [layer.path for layer in flow.layers] == ["layers.1.kernel", "layers.2.kernel"]
+    np.testing.assert_allclose([layer[1:] for layer in flow.layers], expected, rtol=1e-5)
+    assert flow.loss == pytest.approx(-np.log(probabilities[np.arange(len(x)), labels]).mean(), rel=1e-5)
+    assert flow.hidden == flow.layers[:1]
+
+
+def test_a_loss_that_does_not_look_for_logits_is_computed_from_the_probabilities(batch):
+    x, labels = batch
+    model, truth = dense(5, 4, 3), np.eye(3, dtype=np.float32)[labels]
+    last, probabilities = gradient_flow(model, x, truth, "mse").layers[-1], model.predict(x)
+    assert last.activation == pytest.approx(math.sqrt(probabilities.var(axis=0).mean()), rel=1e-4)
+    assert last.signal == pytest.approx(rms(2 * (probabilities - truth) / truth.size), rel=1e-4)
+
+
+def test_a_loss_times_ten_gives_gradients_times_ten(batch):
+    crossentropy = tg.losses.SparseCategoricalCrossentropy()
+    model = dense(5, 4, 4, 3, activation="elu")
+    plain = gradient_flow(model, *batch, crossentropy)
+    tenfold = gradient_flow(model, *batch, lambda y, p: 10 * crossentropy(y, p))
+    for once, ten in zip(plain.layers, tenfold.layers, strict=True):
+        np.testing.assert_allclose(ten[1:], np.multiply(once[1:], [1, 10, 10]), rtol=1e-5)
+
+
+def test_the_theory_of_a_sigmoid_network(batch):
+    """Each sigmoid layer with kernels of variance 1 / n keeps .236 of the signal: chi_1 = .0557 (Schoenholz et al.)."""
+    tg.set_random_seed(0)
+    model = dense(5, *[200] * 10, 3, activation="sigmoid", kernel_initializer="lecun_normal")
+    hidden = gradient_flow(model, *batch, CROSSENTROPY).hidden
+    per_layer = (hidden[1].signal / hidden[-1].signal) ** (1 / (len(hidden) - 2))
+    assert per_layer == pytest.approx(math.sqrt(0.055721), rel=0.05)
+
+
+def test_identical_samples_have_no_activations_to_tell_them_apart(batch, tmp_path):
+    x, labels = batch
+    flow = gradient_flow(dense(5, 4, 3), np.repeat(x[:1], 8, axis=0), labels[:8], CROSSENTROPY)
+    assert flow.layers[0].activation == pytest.approx(0, abs=1e-7)
+    flow.plot(tmp_path / "flow.svg")  # a logarithm of 0 is nothing to warn of
+
+
+def test_the_model_and_the_generators_are_as_before(batch):
+    model = tg.Sequential(
+        [tg.layers.Dense(4), tg.layers.BatchNormalization(), tg.layers.Dropout(0.5), tg.layers.Dense(3, "softmax")]
+    )
+    model(batch[0])
+    model.eval()
+    tg.set_random_seed(0)
+    before = model.state_dict()
+    flow = gradient_flow(model, *batch, CROSSENTROPY)
+    after = model.state_dict()
+    assert all(np.array_equal(before[path], after[path]) for path in before)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not model.training
+    assert gradient_flow(model, *batch, CROSSENTROPY).to_dict() == flow.to_dict()  # the same dropout again
+
+
+def test_it_measures_as_in_training_whatever_the_mode(batch):
+    model = tg.Sequential([tg.layers.Dense(4), tg.layers.BatchNormalization(), tg.layers.Dense(3, "softmax")])
+    model(batch[0])
+    in_training = gradient_flow(model, *batch, CROSSENTROPY)
+    model.eval()
+    assert gradient_flow(model, *batch, CROSSENTROPY).to_dict() == in_training.to_dict()
+    assert in_training.layers[0].activation == pytest.approx(1, rel=0.01)  # batch normalization sees to that
+
+
+def test_it_works_where_gradients_are_switched_off(batch):
+    model = dense(5, 4, 3)
+    with tg.no_grad():
+        inside = gradient_flow(model, *batch, CROSSENTROPY)
+    assert inside.to_dict() == gradient_flow(model, *batch, CROSSENTROPY).to_dict()
+
+
+def test_a_frozen_kernel_has_no_gradient_but_passes_the_signal(batch):
+    model = dense(5, 4, 3)
+    free = gradient_flow(model, *batch, CROSSENTROPY)
+    model.trainable = False
+    frozen = gradient_flow(model, *batch, CROSSENTROPY)
+    assert [layer.signal for layer in frozen.layers] == [layer.signal for layer in free.layers]
+    assert all(math.isnan(layer.gradient) for layer in frozen.layers)
+    assert [row["gradient"] for row in frozen.to_dict()["layers"]] == [None, None]
+
+
+def test_a_model_without_kernels_is_refused(batch):
+    with pytest.raises(ValueError, match="expects a model with kernels; got none in Sequential"):
+        gradient_flow(tg.Sequential([tg.layers.Softmax()]), *batch, CROSSENTROPY)
+
+
+def test_every_recipe_of_the_demo_has_a_row_for_each_kernel():
+    x, labels = np.random.default_rng(0).random((32, 8, 8), np.float32), np.arange(32) % 10
+    for recipe in RECIPES.values():
+        model = network(recipe, (8, 8))
+        kernels = [path for path, _ in model.named_parameters() if path.endswith("kernel")]
+        flow = gradient_flow(model, x, labels, CROSSENTROPY)
+        assert [layer.path for layer in flow.layers] == kernels
+        assert all(np.isfinite(layer[1:]).all() for layer in flow.layers)
+
+
+def test_the_report_shows_every_number():
+    flow = GradientFlow([LayerFlow("a.kernel", 1.0, 2e-7, 0.3), LayerFlow("b.kernel", 0.5, 1.0, math.nan)], 2.3026)
+    lines = str(flow).splitlines()
+    assert lines[3].split() == ["a.kernel", "1", "2e-07", "0.3"]
+    assert lines[4].split() == ["b.kernel", "0.5", "1", "nan"]
+    assert lines[-1] == "loss 2.303"
+    assert repr(flow) == "GradientFlow(2 layers, loss=2.303)"

@@ -1,0 +1,100 @@
+"""Arguments mean what they mean in NumPy, by position and by name; and NumPy's own functions take Tensors."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import tinygrad_bn as tg
+
+X = np.arange(24.0).reshape(2, 3, 4) / 7 - 1.5
+MATRIX = X[0]
+VECTOR = X[0, 0]
+MASK = X > 0
+INDICES = np.array([[2, 0], [1, 1]])
+
+CALLS = """
+sum(x) | sum(x, 1) | sum(x, (0, 2)) | sum(x, axis=-1, keepdims=True) | sum(x, axis=())
+mean(x) | mean(x, 1) | mean(x, (0, -1)) | mean(x, axis=2, keepdims=True)
+var(x) | var(x, 0) | var(x, axis=(1, 2), ddof=1) | std(x) | std(x, 0) | std(x, axis=-1, ddof=1, keepdims=True)
+max(x) | max(x, 1) | max(x, axis=(0, 1), keepdims=True) | min(x) | min(x, 0) | min(x, axis=-1, keepdims=True)
+prod(x) | prod(x, 1) | prod(x, axis=(0, 2), keepdims=True) | prod(x, axis=())
+cumsum(x) | cumsum(x, 1) | cumsum(x, axis=-1)
+argmax(x) | argmax(x, 1) | argmin(x) | argmin(x, axis=-1)
+all(mask) | all(mask, 1) | any(mask, axis=(0, 2), keepdims=True)
+reshape(x, (6, 4)) | reshape(x, -1) | reshape(x, (4, -1)) | reshape(x, [3, 8])
+transpose(x) | transpose(x, (1, 0, 2)) | transpose(x, axes=(-1, 0, 1))
+squeeze(x[:1]) | squeeze(x[:1, :, :1], 2) | squeeze(x[:1, :, :1], axis=(0, -1))
+expand_dims(x, 0) | expand_dims(x, -1) | expand_dims(x, (0, 2))
+broadcast_to(v, (3, 4)) | broadcast_to(v, (2, 1, 4)) | flip(x) | flip(x, 1) | flip(x, axis=(0, 2))
+concatenate([x, x]) | concatenate((x, x), 1) | concatenate([x, x[:1]], axis=0) | concatenate([m, v], None)
+stack([m, m]) | stack([m, m], 1) | stack((m, m), axis=-1)
+split(x, 2) | split(x, 2, 2) | split(x, [1, 2], axis=1) | split(x, [], 1) | split(x, [1, 9], -1)
+pad(m, 1) | pad(m, (1, 2)) | pad(m, ((1, 0), (0, 2)), "constant", constant_values=5) | pad(m, [[2], [1]])
+take(x, 3) | take(x, i) | take(x, i, 1) | take(x, [0, -1], axis=0) | take(v, [])
+where(mask, x, 0.0) | where(x > 0, x, -x) | where(True, v, m)
+clip(x, -1, 1) | clip(x, None, 0.5) | clip(x, a_min=0, a_max=None)
+maximum(x, v) | minimum(x, 0.5) | power(x, 2) | power(x, 3.0) | add(x, v) | subtract(1, x) | multiply(x, m) | divide(x, 2)
+matmul(m, m.T) | matmul(x, m.T) | matmul(x, v) | matmul(v, m.T) | matmul(v, v)
+einsum("ij,kj->ik", m, m) | einsum("...ij->...", x) | einsum("ij", m)
+linalg.norm(v) | linalg.norm(x) | linalg.norm(x, axis=1) | linalg.norm(x, None, (0, 2), True)
+linalg.norm(v, 1) | linalg.norm(v, inf) | linalg.norm(x, 2, 0) | linalg.norm(x, 1, axis=-1, keepdims=True)
+exp(x) | expm1(x) | log(x * x) | log1p(x * x) | sqrt(x * x) | square(x) | abs(x) | sign(x) | tanh(x)
+sin(x) | cos(x) | tan(x) | arctan(x) | floor(x) | ceil(x) | rint(x) | isnan(x) | isinf(x) | isfinite(x)
+equal(x, x) | not_equal(x, v) | less(x, 0) | less_equal(x, v) | greater(x, v) | greater_equal(0, x)
+logical_and(mask, x > 1) | logical_or(mask, False) | logical_xor(mask, mask) | logical_not(mask)
+negative(x) | floor_divide(x, 0.3) | remainder(x, 0.3) | copy(x)
+"""
+
+OURS = SimpleNamespace(**vars(tg.ops), linalg=SimpleNamespace(norm=tg.norm))
+
+
+def calls():
+    return [call.strip() for line in CALLS.strip().splitlines() for call in line.split(" | ")]
+
+
+def evaluate(call, functions, wrap=lambda array: array):
+    names = {"x": X, "m": MATRIX, "v": VECTOR, "mask": MASK, "i": INDICES}
+    return eval(f"f.{call}", {"f": functions, "inf": np.inf}, {name: wrap(array) for name, array in names.items()})
+
+
+def assert_same(results, expected):
+    assert isinstance(results, list) == isinstance(expected, list)
+    pairs = zip(results, expected, strict=True) if isinstance(expected, list) else [(results, expected)]
+    for ours, theirs in pairs:
+        assert ours.shape == np.shape(theirs)
+        assert ours.dtype == np.asarray(theirs).dtype
+        np.testing.assert_allclose(np.asarray(ours), theirs, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("call", calls())
+def test_our_function_on_arrays(call):
+    assert_same(evaluate(call, OURS), evaluate(call, np))
+
+
+@pytest.mark.parametrize("call", calls())
+def test_our_function_on_tensors(call):
+    assert_same(evaluate(call, OURS, tg.tensor), evaluate(call, np))
+
+
+@pytest.mark.parametrize("call", calls())
+def test_numpys_function_on_tensors(call):
+    assert_same(evaluate(call, np, tg.tensor), evaluate(call, np))
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["sum([1.0, 2.0])", "mean([[1, 2], [3, 4]], 0)", "max((3, 1))", "exp(2.0)", "std([1, 2, 3])", "var([1, 2, 4])"]
+    + ["prod([2, 3])", "squeeze([[1]])", "stack([1.0, 2.0])", "maximum([1, 5], 3)", "where([True, False], 1.0, 2.0)"]
+    + ["matmul([[1, 2]], [[3], [4]])", "reshape([1, 2, 3, 4], (2, 2))", "take([5, 6], 1)", "cumsum([1, 2])", "mean(3.0)"],
+)
+def test_lists_and_numbers_are_taken_as_by_numpy(call):
+    result = evaluate(call, OURS)
+    assert type(result) is np.ndarray
+    assert_same(result, evaluate(call, np))
+
+
+def test_every_function_that_numpy_has_too_is_compared():
+    tried = {call.split("(")[0] for call in calls()}
+    meaning_something_else = {"astype", "put"}
+    assert {name for name in tg.ops.__all__ if hasattr(np, name)} - tried <= meaning_something_else

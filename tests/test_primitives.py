@@ -1,0 +1,174 @@
+"""How an operation is defined, called, and told apart; what the laws cannot say."""
+
+import inspect
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tinygrad_bn as tg
+from tinygrad_bn.primitives import Function, Primitive, derived, primitive, ufunc
+
+
+@pytest.fixture(autouse=True)
+def registry():
+    """What a test defines is gone after it."""
+    before = list(Function.registry)
+    yield
+    Function.registry[:] = before
+
+
+def make_cube():
+    @tg.primitive
+    def cube(x, *, scale=1.0):
+        """scale * x ** 3."""
+        return scale * x * x * x
+
+    cube.defvjp(lambda g, y, x, *, scale: g * (3 * scale) * tg.square(x))
+    return cube
+
+
+def test_a_users_operation_is_one_function_and_one_rule():
+    cube = make_cube()
+    x = np.array([1.0, 2.0])
+    np.testing.assert_array_equal(cube(x), [1, 8])
+    np.testing.assert_array_equal(cube(x, scale=2.0), [2, 16])
+    np.testing.assert_array_equal(cube(x, 2.0), [2, 16])
+    np.testing.assert_array_equal(tg.grad(lambda x: cube(x, scale=2.0).sum())(x), 6 * x * x)
+    np.testing.assert_array_equal(tg.hessian(lambda x: cube(x).sum())(x), np.diag(6 * x))
+    assert cube in Function.registry
+
+
+def test_it_keeps_its_name_docstring_and_signature():
+    cube = make_cube()
+    assert (cube.__name__, cube.__doc__, cube.__module__) == ("cube", "scale * x ** 3.", __name__)
+    assert str(inspect.signature(cube)) == "(x, *, scale=1.0)"
+    assert repr(cube) == "<primitive cube>"
+    assert repr(tg.silu) == "<derived silu>"
+
+
+@pytest.mark.parametrize(
+    ("forward", "arity", "settings"),
+    [
+        (lambda x: x, 1, ()),
+        (lambda x, y: x, 2, ()),
+        (lambda x, y, /, axis=None, keepdims=False: x, 2, ("axis", "keepdims")),
+        (lambda x, *, axis, epsilon=1e-3: x, 1, ("axis", "epsilon")),
+        (lambda *xs, axis=0: xs[0], None, ("axis",)),
+        (lambda *, shape, rng: shape, 0, ("shape", "rng")),
+        (np.add, 2, ()),
+        (np.exp, 1, ()),
+    ],
+)
+def test_arrays_stand_before_the_slash_or_the_star_and_settings_after_it(forward, arity, settings):
+    function = Primitive(forward)
+    assert (function.arity, function.settings) == (arity, settings)
+
+
+def test_settings_without_a_default_are_asked_for():
+    with pytest.raises(TypeError, match="standardize expects 1 array and the settings axis, epsilon; epsilon is missing"):
+        tg.standardize(np.ones((2, 2)), axis=0)
+
+
+def test_as_many_rules_as_arrays():
+    with pytest.raises(TypeError, match="cube takes 1 arrays; got 2 rules"):
+        make_cube().defvjp(None, None)
+    with pytest.raises(TypeError, match="use defvjp_each"):
+        primitive(lambda *xs: xs[0]).defvjp(None)
+
+
+def test_without_a_rule_the_derivative_says_how_to_give_one():
+    @primitive
+    def bare(x, /):
+        return x * x
+
+    assert bare(3.0) == 9
+    with pytest.raises(NotImplementedError, match=r"bare has no derivative yet: give one with bare\.defvjp"):
+        tg.grad(bare)(np.array(3.0))
+
+
+def test_a_rule_of_none_stops_the_gradient():
+    @primitive
+    def half(x, y, /):
+        return x * y
+
+    half.defvjp(lambda g, z, x, y: g * y, None)
+    x = np.array(2.0)
+    assert tg.grad(lambda x: half(x, x * 3))(x) == 6  # and nothing through the second argument
+
+
+def test_rules_of_any_number_of_arrays():
+    @primitive
+    def total(*xs, weight=1.0):
+        return weight * sum(xs)
+
+    total.defvjp_each(lambda i, g, y, *xs, weight: g * weight * (i + 1))
+    gradient = tg.grad(lambda *xs: total(*xs, weight=2.0), argnums=(0, 1, 2))(*map(np.array, (1.0, 1.0, 1.0)))
+    assert [float(g) for g in gradient] == [2, 4, 6]
+    assert total([1.0, 2.0], 3.0) == 9
+
+
+def test_a_broadcast_argument_gets_its_cotangent_summed_and_in_its_own_dtype():
+    @primitive
+    def product(x, y, /):
+        return x * y
+
+    product.defvjp(lambda g, z, x, y: g * y, lambda g, z, x, y: g * x)
+    x, y = np.ones((2, 3), np.float32), np.full((3,), 2.0)
+    gx, gy = tg.grad(lambda x, y: product(x, y).sum(), argnums=(0, 1))(x, y)
+    assert (gx.dtype, gx.shape) == (np.float32, (2, 3))
+    assert (gy.dtype, gy.shape) == (np.float64, (3,))
+    np.testing.assert_array_equal(gy, [2, 2, 2])
+
+
+def test_a_composite_is_named_after_itself_in_its_errors():
+    @derived(expects="nothing that fails")
+    def outer(x, /):
+        return tg.reshape(x, (7,))
+
+    with pytest.raises(ValueError, match=r"outer expects nothing that fails; got float64 of shape \(2,\)"):
+        outer(np.ones(2))
+
+
+def test_a_ufunc_belongs_to_the_module_that_wraps_it():
+    wrapped = ufunc(np.cbrt, "The cube root of x", lambda g, y, x: g / (3 * tg.square(y)), name="cube_root")
+    assert wrapped.__module__ == __name__
+    assert tg.exp.__module__ == "tinygrad_bn.ops.elementary"
+    np.testing.assert_allclose(tg.grad(wrapped)(np.array(8.0)), 1 / 12)
+
+
+def test_lists_beside_tensors_are_as_weak_as_pythons_numbers():
+    t = tg.tensor([1.0, 2.0])
+    for result in (tg.add([1.0, 2.0], t), tg.add(t, [1.0, 2.0]), tg.sigmoid_crossentropy([0.0, 1.0], t)):
+        assert result.dtype == np.float32
+
+
+def test_a_tensor_before_or_after_an_array_takes_over():
+    x, t = np.ones(2), tg.tensor([1.0, 2.0], requires_grad=True)
+    for result in (tg.multiply(x, t), tg.multiply(t, x), tg.concatenate([x, t]), tg.where(x > 0, x, t)):
+        assert isinstance(result, tg.Tensor)
+        assert result.requires_grad
+
+
+def test_functions_are_no_methods_and_can_be_kept_in_classes():
+    class Kept:
+        activation = tg.relu
+
+    assert Kept().activation(np.array(-1.0)) == 0
+
+
+def test_every_public_function_is_registered_or_draws_or_composes():
+    plain = {name for name in tg.ops.__all__ if not isinstance(getattr(tg.ops, name), Function)}
+    assert plain <= {"alpha_dropout", "dropout", "einsum", "generator", "rrelu", "set_random_seed", "split"}
+
+
+def test_all_functions_have_names_of_their_own():
+    named = [function.__name__ for function in Function.registry if function.__module__.startswith("tinygrad_bn.")]
+    assert len(named) == len(set(named))
+
+
+def test_defining_operations_loads_no_module_that_is_slow_to_load():
+    slow = ["inspect", "numpy.random", "numpy.typing", "argparse", "zipfile", "csv", "tempfile", "difflib"]
+    code = f"import numpy, sys; b = set(sys.modules); import tinygrad_bn; print([m for m in {slow} if m in sys.modules and m not in b])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

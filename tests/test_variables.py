@@ -1,0 +1,241 @@
+"""Parameters and states: they copy, they are updated by `assign`, and stale gradients are noticed."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import tinygrad_bn as tg
+from tinygrad_bn import ops
+from tinygrad_bn.errors import DtypeError, ShapeError, StaleGraphError
+from tinygrad_bn.mode import Recorder, frozen_state, using
+from tinygrad_bn.variables import State
+
+START = np.arange(1.0, 7.0).reshape(2, 3)
+
+
+def parameter(trainable=True):
+    return tg.Parameter(START, name="W", trainable=trainable)
+
+
+def test_a_parameter_copies_what_it_is_made_of():
+    data = np.ones(3)
+    for source in (data, tg.tensor(data, requires_grad=True) * 1, tg.Parameter(data)):
+        w = tg.Parameter(source)
+        assert not np.shares_memory(w.value, np.asarray(source))
+        assert w.source is None and w.requires_grad
+
+
+def test_trainable_and_requires_grad_are_one_bit():
+    w = parameter()
+    for first, second in (("trainable", "requires_grad"), ("requires_grad", "trainable")):
+        for wanted in (False, True):
+            setattr(w, first, wanted)
+            assert getattr(w, second) is wanted
+            assert (w * 2).requires_grad is wanted
+    assert not parameter(trainable=False).requires_grad
+    with pytest.raises(DtypeError, match="floating"):
+        tg.Parameter([1, 2])
+
+
+def test_a_state_has_no_gradient_and_any_dtype():
+    assert not State([1.0]).requires_grad and State([1]).dtype == np.int64
+
+
+@pytest.mark.parametrize("show", [lambda w: w, lambda w: w.T, lambda w: w[0], lambda w: w.detach()])
+@pytest.mark.parametrize("read", [lambda t: t.numpy(), np.asarray])
+def test_what_was_read_does_not_change_with_the_next_update(show, read):
+    w = parameter()
+    seen = read(show(w))
+    before = seen.copy()
+    w.assign(0.0)
+    np.testing.assert_array_equal(seen, before)
+    np.testing.assert_array_equal(read(show(w)), 0)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda w: pickle.loads(pickle.dumps(w))])
+@pytest.mark.parametrize("original", [parameter(), parameter(trainable=False), State([1, 2], name="count")])
+def test_copies_keep_name_and_bit_and_live_their_own_life(duplicate, original):
+    double = duplicate(original)
+    assert (type(double), double.name) == (type(original), original.name)
+    assert double.requires_grad == original.requires_grad and double.dtype == original.dtype
+    y = (original * 1.5 * original).sum()
+    double.assign(np.zeros(double.shape, int))
+    assert original.numpy().any()
+    if original.requires_grad:
+        y.backward()  # the versions are apart, too
+
+
+@pytest.mark.parametrize(
+    "data", [2 * START, 2 * START.astype(np.float32), START.astype(int), tg.tensor(START), 7, 0.5, START[:, ::-1], np.float64(3)]
+)  # fmt: skip
+def test_assign_replaces_the_values_in_place_and_in_the_dtype(data):
+    w = parameter()
+    memory = w.value
+    w.assign(data)
+    assert w.value is memory and w.dtype == np.float64
+    np.testing.assert_array_equal(w, np.broadcast_to(np.asarray(data), (2, 3)))
+
+
+def test_assign_takes_views_of_the_variable_itself():
+    w = parameter()
+    w.assign(w[::-1])
+    np.testing.assert_array_equal(w, START[::-1])
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (np.ones(3), ShapeError),
+        (np.ones((2, 2)), ShapeError),
+        ([1.0], ShapeError),
+        ([[1], [1, 2]], ShapeError),
+        (np.ones((2, 3), complex), DtypeError),
+        (None, DtypeError),
+        ("a", DtypeError),
+    ],
+    ids=repr,
+)
+def test_a_failed_assign_leaves_everything_as_it_was(data, error):
+    w = parameter()
+    y = (w * w).sum()
+    with pytest.raises(error, match="W expects"):
+        w.assign(data)
+    np.testing.assert_array_equal(w, START)
+    y.backward()  # no new version
+    np.testing.assert_array_equal(w.grad, 2 * START)
+
+
+def test_assigning_fractions_to_integers_is_refused():
+    s = State([1, 2])
+    with pytest.raises(DtypeError, match="int64; got float32"):
+        s.assign([1.5, 2.5])
+    assert s.tolist() == [1, 2]
+
+
+def test_no_gradient_flows_through_an_update():
+    w, x = parameter(), tg.tensor(2.0, requires_grad=True)
+    w.assign(w * x)
+    assert w.source is None
+    (w.sum() * x).backward()
+    np.testing.assert_allclose(x.grad, 2 * START.sum())
+
+
+NEEDED = {
+    "x @ W": lambda w, x: x @ w,
+    "W.T @ x": lambda w, x: w.T @ x,
+    "W[0] * x": lambda w, x: w[0] * x[0, 0],
+    "reshape": lambda w, x: w.reshape(3, 2) @ x,
+    "view of a view": lambda w, x: w.reshape(3, 2).T[1:] * x[0, 0] * w.T[0, 0],
+    "split": lambda w, x: tg.split(w, 3, axis=1)[0] * x[0, 0],
+    "flip": lambda w, x: tg.flip(w) * x[0, 0],
+    "broadcast_to": lambda w, x: tg.broadcast_to(w, (4, 2, 3)) * x[0, 0],
+    "expand_dims": lambda w, x: tg.expand_dims(w, 0) * x[0, 0],
+    "einsum as a transpose": lambda w, x: tg.einsum("ij->ji", w) * x[0, 0],
+    "clip without bounds": lambda w, x: tg.clip(w) * x[0, 0],
+    "detach": lambda w, x: w.detach() * x[0, 0],
+    "row by row": lambda w, x: sum(row * x[0, 0] for row in w),
+    "index": lambda w, x: x[INDEX],
+    "mask": lambda w, x: tg.where(MASK, x[0, 0], 0.0),
+}
+INDEX, MASK = State([0, 1, 1]), State([True, False])
+
+HARMLESS = {
+    "w + x": lambda w, x: w + x[0, 0],
+    "sum": lambda w, x: w.sum() + x.sum(),
+    "mean of a view": lambda w, x: w[0].mean() + x.sum(),
+    "copy": lambda w, x: w.copy() * x[0, 0],
+    "astype": lambda w, x: w.astype(np.float32) * x[0, 0],
+    "numpy": lambda w, x: w.numpy() * x[0, 0],
+    "np.asarray": lambda w, x: np.asarray(w) * x[0, 0],
+    "condition": lambda w, x: tg.where(w > 2, x[0, 0], 0.0),
+    "concatenate": lambda w, x: tg.concatenate([w, w]) * x[0, 0],
+    "result only": lambda w, x: (w - x[0, 0]) * 2,
+}
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("build", NEEDED.values(), ids=NEEDED)
+def test_an_update_that_would_make_a_gradient_wrong_is_noticed(build, trainable):
+    w, x = parameter(trainable), tg.tensor(np.ones((2, 2)), requires_grad=True)
+    y = build(w, x).sum()
+    for variable in (w, INDEX, MASK):
+        variable.assign(variable.numpy()[..., ::-1], "SGD")
+    with pytest.raises(StaleGraphError, match="the derivative of .* SGD has written"):
+        y.backward()
+    assert w.grad is None and x.grad is None
+    build(w, x).sum().backward()  # a new forward pass sees the new values
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("build", HARMLESS.values(), ids=HARMLESS)
+def test_an_update_that_cannot_make_a_gradient_wrong_is_allowed(build, trainable):
+    w, x = parameter(trainable), tg.tensor(np.ones((2, 2)), requires_grad=True)
+    before, after = build(w, x).sum(), build(w, x).sum()
+    expected = tg.gradients(before, [w, x], allow_unused=True)
+    w.assign(-w.value)
+    for found, right in zip(tg.gradients(after, [w, x], allow_unused=True), expected, strict=True):
+        np.testing.assert_array_equal(found, right)
+
+
+def test_the_message_names_operation_variable_and_writer():
+    w = parameter()
+    y = tg.exp(w).sum()
+    w.assign(START, "Adam")
+    with pytest.raises(StaleGraphError, match=r"derivative of exp .* W .* Adam"):
+        y.backward()
+
+
+def test_updates_before_the_forward_pass_are_no_matter():
+    w = parameter()
+    view = w[0]
+    w.assign(2 * START)
+    (view * view).sum().backward()
+    np.testing.assert_array_equal(w.grad[0], 4 * START[0])
+
+
+def test_second_derivatives_notice_too():
+    w = parameter()
+    (g,) = tg.gradients((w**3).sum(), [w], create_graph=True)
+    w.assign(0.0)
+    with pytest.raises(StaleGraphError):
+        tg.gradients(g.sum(), w)
+
+
+def test_writing_gives_the_memory_and_tells_those_who_remember():
+    w = parameter()
+    y = (w * w).sum()
+    w.writing("a hand")[...] = 0
+    with pytest.raises(StaleGraphError, match="a hand"):
+        y.backward()
+
+
+def test_a_recorder_is_told_of_assignments_that_succeed():
+    class Watcher(Recorder):
+        told = ()
+
+        def assigned(self, variable, data):
+            self.told += ((variable, data, variable.numpy().tolist()),)
+
+    w, watcher = State([1.0]), Watcher()
+    with using(recorder=watcher):
+        with pytest.raises(ShapeError):
+            w.assign([1.0, 2.0])
+        w.assign([5.0])
+    assert watcher.told == ((w, [5.0], [1.0]),)
+
+
+def test_frozen_state_brings_values_back_and_tells_those_who_remember():
+    w = parameter()
+    with frozen_state():
+        w.assign(0.0)
+        inside = (w * w).sum()
+    np.testing.assert_array_equal(w, START)
+    with pytest.raises(StaleGraphError, match="frozen_state"):
+        inside.backward()
+
+
+def test_ops_see_a_variable_as_any_tensor():
+    w = parameter()
+    assert ops.sum(w).requires_grad and ops.matmul(np.ones((1, 2)), w).requires_grad

@@ -1,0 +1,92 @@
+"""What users give as numbers, as arrays: nested sequences, NumPy's scalars, indices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_bn import ops
+from tinygrad_bn.errors import DtypeError, ShapeError
+from tinygrad_bn.primitives import Traced
+
+if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
+    from numpy.typing import DTypeLike, NDArray
+
+NUMBERS = "fiub"
+"""The kinds of the dtypes that a Tensor can have."""
+
+_SCALARS = (((bool, np.bool), bool), ((int, np.integer), int), ((float, np.floating), float))
+
+
+def as_array(data: Any, dtype: DTypeLike | None = None, name: str = "tensor") -> NDArray[Any]:
+    """`data` as an ndarray: Python floats become float32, ints int64, bools bool; NumPy's keep their dtype.
+
+    Args:
+        data: a number, nested sequences, an array, or a Tensor.
+        dtype: what to cast it to, instead.
+        name: who asks, for the messages.
+
+    Raises:
+        DtypeError: `data` is not made of real numbers, or has Tensors in it whose gradients would be lost.
+        ShapeError: nested sequences of unequal lengths.
+    """
+    try:
+        array = np.asarray(data, dtype)
+    except ValueError:
+        raise ShapeError(f"{name} expects nested sequences of equal lengths; got {data!r:.80}") from None
+    if array.dtype.kind not in NUMBERS:
+        raise DtypeError(f"{name} expects real numbers; got {data!r:.80} of type {type(data).__name__}")
+    if array.dtype.kind != "f" or hasattr(data, "dtype"):
+        return array
+    strong = {leaf.dtype for leaf in _leaves(data, name)}
+    if dtype is None and array.dtype == np.float64:
+        return array.astype(np.result_type(*strong, 0.0) if strong else np.float32)
+    return array
+
+
+def _leaves(data: Any, name: str) -> Iterator[Any]:
+    """The arrays and Tensors in nested sequences."""
+    stack = [data]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, (list, tuple)):
+            stack.extend(part)
+        elif getattr(part, "requires_grad", False):
+            raise DtypeError(f"{name} would lose the gradients of Tensors in a {type(data).__name__}: use tg.stack")
+        elif hasattr(part, "dtype"):
+            yield part
+
+
+def as_argument(arg: Any, name: str) -> Any:
+    """An argument of `name` as a Tensor, a Python number or an ndarray; NumPy's scalars are as weak as Python's."""
+    if isinstance(arg, Traced):
+        return arg
+    for kinds, plain in _SCALARS:
+        if isinstance(arg, kinds):
+            return plain(arg)
+    return as_array(arg, name=name)
+
+
+def parted(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
+    """An index with placeholders for its arrays, and the arrays, which are arguments."""
+    parts: list[Any] = []
+    arrays: list[Any] = []
+    for part in index:
+        if part is None or part is Ellipsis or isinstance(part, slice):
+            parts.append(part)
+        elif isinstance(part, (int, np.integer)) and not isinstance(part, bool):
+            parts.append(int(part))
+        else:
+            is_tensor = isinstance(part, Traced)
+            array: Any = part if is_tensor else np.asarray(part)
+            if not is_tensor and array.size == 0:
+                array = array.astype(np.int64)
+            if array.dtype.kind not in "iub":
+                raise IndexError(f"an index expects integers, slices, masks and ...; got {part!r:.80}")
+            if is_tensor and array.dtype.kind == "b":
+                array = array._seen("a mask index")
+            arrays.append(array)
+            parts.append(ops.shape.ARRAY)
+    return tuple(parts), arrays
