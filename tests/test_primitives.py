@@ -67,7 +67,9 @@ def test_arrays_stand_before_the_slash_or_the_star_and_settings_after_it(forward
 
 
 def test_settings_without_a_default_are_asked_for():
-    with pytest.raises(TypeError, match="standardize expects 1 array and the settings axis, epsilon; epsilon is missing"):
+    with pytest.raises(
+        TypeError, match="standardize expects 1 array and the settings axis, epsilon; epsilon is missing"
+    ):
         tg.standardize(np.ones((2, 2)), axis=0)
 
 

@@ -28,6 +28,7 @@ from tinygrad_bn.variables import Parameter as Parameter
 if TYPE_CHECKING:
     from tinygrad_bn import callbacks as callbacks
     from tinygrad_bn import datasets as datasets
+    from tinygrad_bn import diagnostics as diagnostics
     from tinygrad_bn import initializers as initializers
     from tinygrad_bn import layers as layers
     from tinygrad_bn import losses as losses
@@ -42,16 +43,20 @@ if TYPE_CHECKING:
     from tinygrad_bn.clipping import clip_by_global_norm as clip_by_global_norm
     from tinygrad_bn.clipping import clip_grad_norm as clip_grad_norm
     from tinygrad_bn.clipping import clip_grad_value as clip_grad_value
+    from tinygrad_bn.diagnostics import GradientFlow as GradientFlow
+    from tinygrad_bn.diagnostics import gradient_flow as gradient_flow
     from tinygrad_bn.drawing import draw as draw
     from tinygrad_bn.models import Model as Model
     from tinygrad_bn.models import Sequential as Sequential
     from tinygrad_bn.module import Module as Module
+    from tinygrad_bn.module.functional import functional as functional
     from tinygrad_bn.preprocessing import Standardizer as Standardizer
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Certificate": "checking",
+    "GradientFlow": "diagnostics",
     "Model": "models",
     "Module": "module",
     "Sequential": "models",
@@ -61,10 +66,12 @@ _HOMES = {
     "clip_grad_value": "clipping",
     "debug": "checking",
     "draw": "drawing",
+    "functional": "module.functional",
+    "gradient_flow": "diagnostics",
     "gradcheck": "checking",
     "taylor_test": "checking",
 }
-_MODULES = ("callbacks", "datasets", "initializers", "layers", "losses", "metrics", "models", "optimizers", "testing")
+_MODULES = ("callbacks", "datasets", "diagnostics", "initializers", "layers", "losses", "metrics", "models", "optimizers", "testing")
 
 keep_memory()
 

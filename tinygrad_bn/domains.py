@@ -92,7 +92,9 @@ real = Domain("any number", _uniform(-2.0, 2.0), extremes=_LARGE)
 """Any number; samples lie in [-2, 2]."""
 positive = Domain("above 0", _uniform(0.2, 3.0), extremes=(1e-4, 1e4))
 """Numbers above 0."""
-exponent = Domain("any number that is not too large to exponentiate", _uniform(-2.0, 2.0), extremes=(-1e4, -700.0, 80.0))
+exponent = Domain(
+    "any number that is not too large to exponentiate", _uniform(-2.0, 2.0), extremes=(-1e4, -700.0, 80.0)
+)
 """Exponents: e to the power of 89 is too large for float32."""
 distinct = Domain("without ties", _distinct, extremes=_LARGE)
 """Any numbers, no two alike: for maxima and minima."""

@@ -41,7 +41,7 @@ class Variable(Tensor):
         value = data.value if isinstance(data, Tensor) else as_array(data, name=name)
         if value.shape != self.shape and value.ndim:
             raise ShapeError(f"{name} expects values of shape {self.shape}; got {value.shape}")
-        if not np.can_cast(value.dtype, self.dtype, "same_kind"):
+        if value.dtype is not self.dtype and not np.can_cast(value.dtype, self.dtype, "same_kind"):
             raise DtypeError(f"{name} expects values that can be cast to {self.dtype}; got {value.dtype}")
         recorder = current().recorder
         if recorder is not None:

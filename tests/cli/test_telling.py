@@ -41,7 +41,7 @@ def test_weight_gradients_that_mislead_are_named():
 
 def test_no_vanishing_is_claimed_where_the_signal_arrives():
     assert conclusion([FINE, ALSO_FINE, SATURATED]) == (
-        "saturated (80%) lags behind although the signal arrives, 0.6 times."
+        "saturated (80%) lags behind although the signal arrives (0.6 times)."
     )
 
 

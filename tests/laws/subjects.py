@@ -89,4 +89,3 @@ def vertices(ends: list[Tensor]) -> list[Tensor]:
 
 def is_random(function: Function[Any]) -> bool:
     return isinstance(function, Primitive) and function.random
-

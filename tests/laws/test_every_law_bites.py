@@ -108,7 +108,11 @@ def product(x, y, /):
 
 PRODUCT = {"doc": "x * y", "domain": (real,), "cases": (), "reference": None, "label": "*"}
 VARIANCE = {"doc": "sum((x - mean(x)) ** 2)", "cases": (Case((3, 4)),), "reference": None, "label": "v"}
-DRAWN = {"doc": "Numbers of shape and dtype from rng.", "cases": (Case(shape=(9,), dtype=np.float32),), "reference": None}
+DRAWN = {
+    "doc": "Numbers of shape and dtype from rng.",
+    "cases": (Case(shape=(9,), dtype=np.float32),),
+    "reference": None,
+}
 
 smuggler = planted(variance, smuggling_rule, **VARIANCE)
 
@@ -180,7 +184,9 @@ PLANTS = [
     ),
     Plant("first_derivatives_are_right", "sign", planted(tame, lambda *a, **k: -tame_rule(*a, **k))),
     Plant("first_derivatives_are_right", "a factor", planted(tame, lambda g, y, x, **k: g * 2 * x / (1 + square(x)))),
-    Plant("first_derivatives_are_right", "one in 10 ** 8", planted(tame, lambda *a, **k: tame_rule(*a, **k) * (1 + 1e-8))),
+    Plant(
+        "first_derivatives_are_right", "one in 10 ** 8", planted(tame, lambda *a, **k: tame_rule(*a, **k) * (1 + 1e-8))
+    ),
     Plant("first_derivatives_are_right", "no rule", planted(tame, None)),
     Plant("first_derivatives_are_right", "transposed", planted(tame, lambda *a, **k: tame_rule(*a, **k)[::-1])),
     Plant(

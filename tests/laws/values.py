@@ -33,7 +33,9 @@ def equals_its_reference(function, case):
 def rounds_only_as_float32_must(function, case):
     """The forward in float32 is the forward in float64, but for a few units in the last place."""
     arrays = sample(function, case, np.float32)
-    exact = function(*(a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays), **settings(function, case))
+    exact = function(
+        *(a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays), **settings(function, case)
+    )
     assert_close(function(*arrays, **settings(function, case)), exact, np.float32)
 
 
@@ -193,5 +195,3 @@ def one_seed_gives_the_same_bits(function, case):
 
     assert draw(1).tobytes() == draw(1).tobytes() != draw(2).tobytes()
     assert (draw(1).shape, draw(1).dtype) == (case.settings["shape"], case.settings["dtype"])
-
-

@@ -62,7 +62,7 @@ RULES = {
         Kink("norm(x, 1)", {"x": [0.0, 2.0]}, {"x": [0.0, 1.0]}, "torch.linalg.norm(x, 1)"),
         Kink("norm(x, inf)", {"x": [0.0, 0.0]}, {"x": [0.0, 0.0]}, "torch.linalg.norm(x, inf)"),
         Kink("norm(x, inf)", {"x": [2.0, -2.0]}, {"x": [0.5, -0.5]}, "torch.linalg.norm(x, inf)"),
-        Kink("std(x)", {"x": [0.1, 0.1, 0.1]}, {"x": [0.0, 0.0, 0.0]}, "torch.std(x, correction=0)"),
+        Kink("std(x)", {"x": [2.0, 2.0]}, {"x": [0.0, 0.0]}, "torch.std(x, correction=0)"),
         Kink("var(x)", {"x": [2.0, 2.0]}, {"x": [0.0, 0.0]}, "torch.var(x, correction=0)"),
     ],
     "Ties share evenly": [

@@ -90,7 +90,9 @@ def test_selus_constants_are_the_fixed_point_of_mean_0_and_variance_1():
     weights = weights / weights.sum()
     below, above = np.minimum(nodes, 0), np.maximum(nodes, 0)
     y = tg.selu(nodes)
-    np.testing.assert_allclose(y, tg.ops.activations.SELU_SCALE * (above + tg.ops.activations.SELU_ALPHA * np.expm1(below)))
+    np.testing.assert_allclose(
+        y, tg.ops.activations.SELU_SCALE * (above + tg.ops.activations.SELU_ALPHA * np.expm1(below))
+    )
     half = math.exp(0.5) * math.erfc(math.sqrt(0.5)) / 2  # the mean of exp(z) where z < 0
     quarter = math.exp(2) * math.erfc(math.sqrt(2)) / 2  # the mean of exp(2 z) where z < 0
     scale, alpha = tg.ops.activations.SELU_SCALE, tg.ops.activations.SELU_ALPHA

@@ -125,7 +125,9 @@ def call(expression, wrap=lambda array: array):
     return eval(f"tg.{expression}", names)
 
 
-@pytest.mark.parametrize(("expression", "kind", "words"), [(e, k, w) for e, k, *w in BROKEN], ids=[b[0] for b in BROKEN])
+@pytest.mark.parametrize(
+    ("expression", "kind", "words"), [(e, k, w) for e, k, *w in BROKEN], ids=[b[0] for b in BROKEN]
+)
 def test_a_wrong_call_is_answered_in_our_words(expression, kind, words):
     for wrap in (np.array, tg.tensor):
         with pytest.raises(kind) as caught:

@@ -34,7 +34,9 @@ def test_the_gradient_is_the_probabilities_minus_the_truth():
 def test_certain_mistakes_stay_finite(dtype):
     logits = np.array([[1e4, -1e4, 0.0, 0.0]], dtype)
     for label, loss in ((0, 0.0), (1, 2e4), (2, 1e4)):
-        value, g = tg.value_and_grad(lambda x, at=label: tg.sparse_softmax_crossentropy(np.array([at]), x).sum())(logits)
+        value, g = tg.value_and_grad(lambda x, at=label: tg.sparse_softmax_crossentropy(np.array([at]), x).sum())(
+            logits
+        )
         assert value == loss
         np.testing.assert_array_equal(g, np.eye(4)[[0]] - np.eye(4)[[label]])
     assert tg.sigmoid_crossentropy(np.array(1.0, dtype), np.array(-1e4, dtype)) == 1e4

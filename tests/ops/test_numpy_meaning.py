@@ -86,7 +86,13 @@ def test_numpys_function_on_tensors(call):
     "call",
     ["sum([1.0, 2.0])", "mean([[1, 2], [3, 4]], 0)", "max((3, 1))", "exp(2.0)", "std([1, 2, 3])", "var([1, 2, 4])"]
     + ["prod([2, 3])", "squeeze([[1]])", "stack([1.0, 2.0])", "maximum([1, 5], 3)", "where([True, False], 1.0, 2.0)"]
-    + ["matmul([[1, 2]], [[3], [4]])", "reshape([1, 2, 3, 4], (2, 2))", "take([5, 6], 1)", "cumsum([1, 2])", "mean(3.0)"],
+    + [
+        "matmul([[1, 2]], [[3], [4]])",
+        "reshape([1, 2, 3, 4], (2, 2))",
+        "take([5, 6], 1)",
+        "cumsum([1, 2])",
+        "mean(3.0)",
+    ],
 )
 def test_lists_and_numbers_are_taken_as_by_numpy(call):
     result = evaluate(call, OURS)

@@ -13,7 +13,7 @@ from tinygrad_bn import ops
 from tinygrad_bn.autodiff.gradients import sweep
 from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
 from tinygrad_bn.mode import current, using
-from tinygrad_bn.tensors import Tensor, as_array
+from tinygrad_bn.tensors import Tensor, as_array, next_serial
 
 Function = Callable[..., Any]
 
@@ -22,7 +22,7 @@ class _Run:
     """One run of a function on Tensors of its own, and what it takes to hand its derivatives to the caller."""
 
     def __init__(self, f: Function, args: Sequence[Any], argnums: Sequence[int]) -> None:
-        outside = current()
+        outside, self.start = current(), next_serial()
         self.given = [args[argnum] for argnum in argnums]
         called = list(args)
         with using(gradients=True):  # a no_grad outside does not reach in here
@@ -35,17 +35,17 @@ class _Run:
         self.nested = outside.gradients and self._reaches_outside()
 
     def _reaches_outside(self) -> bool:
-        """Whether a Tensor took part that is not ours and requires a gradient: then derivatives stay Tensors."""
+        """Whether a Tensor took part that is older and requires a gradient: then derivatives stay Tensors."""
         seen = set(self.inputs)
         stack = [*self.outputs, *(primal.source[1][0] for primal in self.inputs if primal.source)]
         while stack:
             vertex = stack.pop()
             if not isinstance(vertex, Tensor) or not vertex.requires_grad or vertex in seen:
                 continue
-            if vertex.source is None:
+            if vertex.serial < self.start:
                 return True
             seen.add(vertex)
-            stack += vertex.source[1]
+            stack += vertex.source[1] if vertex.source else ()
         return False
 
     def expect_scalar(self, name: str) -> None:

@@ -84,10 +84,10 @@ def _benchmarks() -> Any:
     root = Path(__file__).parents[2]
     if not (root / "benchmarks" / "interleave.py").exists():
         raise Failure("the workloads lie in benchmarks/, which only a checkout of the source has; run it from there")
-    sys.path.insert(0, str(root))
-    from benchmarks import interleave
+    from importlib import import_module
 
-    return interleave
+    sys.path.insert(0, str(root))
+    return import_module("benchmarks.interleave")
 
 
 def _with_ratios(figures: list[dict[str, Any]], ratio: Any) -> list[dict[str, Any]]:

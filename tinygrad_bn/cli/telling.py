@@ -36,10 +36,9 @@ def _row(outcome: Outcome) -> list[str]:
 def explanation(outcomes: Sequence[Outcome]) -> str:
     """What the columns mean, and how the recipes differ beyond their names."""
     notes = [
-        "All but the last two columns are measured before training, on the first "
-        f"{PROBE} training images: whether a deep network can learn is decided there. Activations: their standard "
-        "deviation over the images. Signal: what is propagated back, d loss / d activation (rms), in the first hidden "
-        "layer relative to the last. Weight gradient: d loss / d kernel, likewise."
+        f"All but the last two columns are measured before training, on the first {PROBE} training images. "
+        "Activations: their standard deviation over the images. Signal: what is propagated back, d loss / d activation "
+        "(rms), in the first hidden layer relative to the last. Weight gradient: d loss / d kernel, likewise."
     ]
     if any(outcome.recipe.standardize for outcome in outcomes):
         standardized = [outcome.recipe.name for outcome in outcomes if outcome.recipe.standardize]
@@ -88,7 +87,7 @@ def conclusion(outcomes: Sequence[Outcome]) -> str:
             f"{_range(trained)} times"
         )
     if others:
-        clauses.append(f"{_named(others)} lag{_s(others)} behind although the signal arrives, {_range(others)} times")
+        clauses.append(f"{_named(others)} lag{_s(others)} behind although the signal arrives ({_range(others)} times)")
     return "; ".join([*clauses, *_misleading(vanished, trained)]) + "."
 
 

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from tinygrad_bn.diagnostics.gradient_flow import GradientFlow
+    from tinygrad_bn.diagnostics.flow import GradientFlow
 
 _PANELS: Final = (
     ("activation", "Activations: standard deviation over the batch", False),

@@ -18,7 +18,7 @@ Values = dict[str, Any]
 
 
 def functional(model: Module) -> tuple[Callable[..., tuple[Any, Values]], Values, Values]:
-    """`(f, parameters, state)` with `f(parameters, state, x, training=None) -> (y, state)`, which leaves the model alone.
+    """(f, parameters, state) with f(parameters, state, x, training=None) -> (y, state); the model stays as it is.
 
     Parameters and states are dicts from paths to arrays; where Tensors are given, derivatives flow to them:
     `tg.hessian(lambda p: loss(y, f(p, state, x)[0]))(parameters)`.
@@ -77,7 +77,7 @@ def _holding(model: Module, stand_ins: Mapping[int, Tensor]) -> Iterator[None]:
 
 def _holders(model: Module) -> Iterator[Any]:
     """The attributes of every module, and the lists and dicts among them, in which variables are found."""
-    waiting = [vars(module) for _, module in walk(model) if isinstance(module, Module)]
+    waiting: list[Any] = [vars(module) for _, module in walk(model) if isinstance(module, Module)]
     seen: set[int] = set()
     while waiting:
         holder = waiting.pop()

@@ -13,7 +13,9 @@ exp = ufunc(np.exp, "e ** x", lambda g, y, x: g * y, domain=(exponent,))
 expm1 = ufunc(np.expm1, "e ** x - 1, exact near 0", lambda g, y, x: g * (y + 1), domain=(exponent,))
 log = ufunc(np.log, "The natural logarithm of x", lambda g, y, x: g / x, domain=(positive,))
 log1p = ufunc(np.log1p, "log(1 + x), exact near 0", lambda g, y, x: g / (1 + x), domain=(positive,))
-sqrt = ufunc(np.sqrt, "The square root of x; its derivative at 0 is inf", lambda g, y, x: g / (2 * y), domain=(positive,))
+sqrt = ufunc(
+    np.sqrt, "The square root of x; its derivative at 0 is inf", lambda g, y, x: g / (2 * y), domain=(positive,)
+)
 square = ufunc(np.square, "x * x", lambda g, y, x: g * (2 * x))
 
 sin = ufunc(np.sin, "The sine of x radians", lambda g, y, x: g * cos(x))
@@ -22,7 +24,9 @@ tan = ufunc(np.tan, "The tangent of x radians", lambda g, y, x: g * (1 + square(
 arctan = ufunc(np.arctan, "The angle in radians whose tangent is x", lambda g, y, x: g / (1 + square(x)))
 tanh = ufunc(np.tanh, "The hyperbolic tangent of x", lambda g, y, x: g * (1 - square(y)))
 
-abs = ufunc(np.absolute, "|x|; its derivative at 0 is 0", lambda g, y, x: g * sign(x), name="abs", domain=(away_from(0),))
+abs = ufunc(
+    np.absolute, "|x|; its derivative at 0 is 0", lambda g, y, x: g * sign(x), name="abs", domain=(away_from(0),)
+)
 sign = ufunc(np.sign, "-1, 0 or 1: the sign of x; it has no gradient", None, domain=(away_from(0),))
 floor = ufunc(np.floor, "The largest integer not above x; it has no gradient", None, domain=(interval(0.1, 0.9),))
 ceil = ufunc(np.ceil, "The smallest integer not below x; it has no gradient", None, domain=(interval(0.1, 0.9),))

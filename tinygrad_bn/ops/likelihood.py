@@ -19,8 +19,10 @@ def _hot(labels: Array, classes: int) -> Array:
     label="cross-entropy",
     domain=(integers(0, 4), real),
     cases=(Case((3,), (3, 4)), Case((2, 3), (2, 3, 4)), Case((), (4,))),
-    reference=lambda labels, logits: -np.log(
-        np.take_along_axis(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), labels[..., None], -1)[..., 0]
+    reference=lambda labels, logits: (
+        -np.log(
+            np.take_along_axis(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), labels[..., None], -1)[..., 0]
+        )
     ),
     expects="labels of shape (...) and logits of shape (..., classes)",
 )

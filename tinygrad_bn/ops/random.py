@@ -45,7 +45,9 @@ def generator(rng: Generator | None = None, seed: int | None = None) -> Generato
     return rng
 
 
-@primitive(label="uniform {low:g} {high:g}", random=True, cases=(Case(shape=(2, 3), low=-1.0, high=2.0, dtype=np.float32),))
+@primitive(
+    label="uniform {low:g} {high:g}", random=True, cases=(Case(shape=(2, 3), low=-1.0, high=2.0, dtype=np.float32),)
+)
 def uniform(*, shape: tuple[int, ...], low: float, high: float, dtype: Any, rng: Generator) -> Array:
     """Numbers drawn evenly from `low` to `high` by `rng`, in an array of `shape` and `dtype`."""
     return low + (high - low) * rng.random(shape, np.float32 if dtype == np.float32 else np.float64).astype(dtype)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -79,10 +81,25 @@ def count(x: Array, axis: Axis) -> int:
     return int(n)
 
 
+@lru_cache(maxsize=16)
+def _ones(n: int, dtype: np.dtype[Any]) -> Array:
+    ones = np.ones(n, dtype)
+    ones.flags.writeable = False
+    return ones
+
+
+def summed(x: Array, axis: Axis, keepdims: bool) -> Array:
+    """The sum over `axis`. Those of the columns of a matrix are ones @ x, which takes a third of the time."""
+    if x.ndim == 2 and axis in (0, (0,)) and x.dtype.char in "fd":
+        columns = np.dot(_ones(x.shape[0], x.dtype), x)
+        return columns.reshape((1, -1)) if keepdims else columns
+    return np.add.reduce(x, axis=axis, keepdims=keepdims)
+
+
 @primitive(label="sum axis={axis}", linear=True, cases=_over, expects=_expects)
 def sum(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """The sum over `axis` (an int, several, or None for all), which `keepdims` leaves behind with length 1."""
-    return np.add.reduce(x, axis=axis, keepdims=keepdims)
+    return summed(x, axis, keepdims)
 
 
 sum.defvjp(lambda g, y, x, *, axis, keepdims: broadcast_to(spread(g, x, axis), shape=x.shape))
@@ -108,7 +125,7 @@ def sum_to(x: Array, /, shape: tuple[int, ...]) -> Array:
     """x summed over the axes along which `shape` would have to be repeated to fill x."""
     extra = x.ndim - len(shape)
     if x.shape[extra:] == shape:
-        return np.add.reduce(x, axis=tuple(range(extra)) if extra > 1 else 0) if extra else x
+        return summed(x, tuple(range(extra)), False) if extra else x
     repeated = tuple(a for a in range(x.ndim) if a < extra or (shape[a - extra] == 1 and x.shape[a] != 1))
     return np.add.reduce(x, axis=repeated, keepdims=True).reshape(shape) if repeated else x
 
@@ -124,7 +141,7 @@ def spread_to(g: Array, x: Array) -> Array:
 @primitive(label="mean axis={axis}", linear=True, cases=_over, expects=_filled)
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """sum(x) / n over the n values along `axis`, which `keepdims` leaves behind with length 1."""
-    return np.add.reduce(x, axis=axis, keepdims=keepdims) / count(x, axis)
+    return summed(x, axis, keepdims) / count(x, axis)
 
 
 mean.defvjp(lambda g, y, x, *, axis, keepdims: broadcast_to(spread(g, x, axis) / count(x, axis), shape=x.shape))

@@ -6,12 +6,12 @@ import numpy as np
 
 from tinygrad_bn.domains import Case, away_from, distinct
 from tinygrad_bn.ops.elementary import sqrt, square
-from tinygrad_bn.ops.reductions import Axis, _filled, _over, count, left, max, mean, spread, sum
+from tinygrad_bn.ops.reductions import Axis, _filled, _over, count, left, max, mean, spread, sum, summed
 from tinygrad_bn.primitives import Array, derived, primitive
 
 
 def _mean(x: Array, axis: Axis) -> Array:
-    return np.add.reduce(x, axis=axis, keepdims=True) / count(x, axis)
+    return summed(x, axis, True) / count(x, axis)
 
 
 def _freedom(x: Array, axis: Axis, ddof: int) -> int:
