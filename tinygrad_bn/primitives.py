@@ -175,7 +175,7 @@ class Primitive(Function[P]):
 
     Attributes:
         rules: one per array, or None where there is no derivative.
-        linear: its rules read shapes, and of indices the values, but no number: an update of one cannot make them wrong.
+        linear: its rules read shapes, and of indices the values, but no numbers: an update cannot make them wrong.
         keeps_logits: its results remember what went in, for the losses.
         random: every call draws anew.
     """

@@ -1,5 +1,6 @@
 """grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp: what they return, and what they refuse."""
 
+import contextlib
 from collections import namedtuple
 from functools import partial
 
@@ -199,9 +200,8 @@ def test_any_callable_will_do():
         def __call__(self, x):
             return x * x
 
-    for f, derivative in ((tg.sin, np.cos), (np.sin, np.cos), (Square(), lambda x: 2 * x), (partial(tg.power, y=3), None)):
-        if derivative is not None:
-            np.testing.assert_allclose(tg.grad(f)(np.array(0.5)), derivative(0.5))
+    for f, derivative in ((tg.sin, np.cos), (np.sin, np.cos), (Square(), lambda x: 2 * x), (partial(pow, exp=3), None)):
+        np.testing.assert_allclose(tg.grad(f)(np.array(0.5)), derivative(0.5) if derivative else 3 * 0.5**2)
     assert tg.grad(cubes).__name__ == "cubes"
 
 
@@ -291,7 +291,7 @@ def test_an_exception_inside_leaves_the_mode_as_it_was(outside):
         with tg.no_grad():
             raise ZeroDivisionError
 
-    with tg.no_grad() if outside else tg.no_grad():
+    with contextlib.nullcontext() if outside else tg.no_grad():
         before = current()
         for transform in (tg.grad(fails), tg.hessian(fails), lambda x: tg.vjp(fails, x), tg.jacobian(tg.grad(fails))):
             with pytest.raises(ZeroDivisionError):

@@ -92,7 +92,7 @@ SCATTERS = {"put"}  # writes into zeros of its own: what it does is to write
 def is_written_as_a_formula(function, case):
     """Forward, rules and helpers hold no `**`, no errstate, no `out=`, and write to no element of an array.
 
-    `x ** 2` is another function on NumPy's scalars than on its arrays; errstate is invisible to whoever reads a forward.
+    `x ** 2` is one function on NumPy's scalars and another on its arrays; errstate is invisible to who reads a forward.
     """
     for text in texts(function):
         for node in ast.walk(text):

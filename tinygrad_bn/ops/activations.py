@@ -12,9 +12,9 @@ import numpy as np
 
 from tinygrad_bn.domains import Case, away_from, interval
 from tinygrad_bn.errors import SettingError
-from tinygrad_bn.ops.arithmetic import astype, minimum
+from tinygrad_bn.ops.arithmetic import minimum
 from tinygrad_bn.ops.elementary import abs, erf, exp, square, tanh
-from tinygrad_bn.ops.reductions import sum
+from tinygrad_bn.ops.reductions import sum, summed
 from tinygrad_bn.primitives import Array, derived, primitive
 
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -86,9 +86,13 @@ def _exponential_slope(x: Array, y: Array, alpha: float, scale: float) -> Array:
     return below if alpha == scale else below + (scale - alpha) * (x > 0).astype(x.dtype)
 
 
-@primitive(label="SELU", domain=(away_from(0.0),), reference=lambda x: SELU_SCALE * elu.reference(x, SELU_ALPHA))
+@primitive(
+    label="SELU",
+    domain=(away_from(0.0),),
+    reference=lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
+)
 def selu(x: Array, /) -> Array:
-    """scale * elu(x, alpha), with the pair that keeps mean 0 and variance 1.  Reference: Klambauer et al. (2017), Eq. 2."""
+    """scale * elu(x, alpha), the pair that keeps mean 0 and variance 1.  Reference: Klambauer et al. (2017), Eq. 2."""
     return SELU_SCALE * np.maximum(x, 0) + (SELU_SCALE * SELU_ALPHA) * np.expm1(np.minimum(x, 0))
 
 
@@ -161,7 +165,7 @@ def softsign(x: Array, /) -> Array:
     reference=lambda x, approximate: (
         0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
         if approximate
-        else 0.5 * x * (1 + erf.reference(x / math.sqrt(2)))
+        else 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
     ),
 )
 def gelu(x: Array, /, approximate: bool = False) -> Array:
@@ -184,7 +188,7 @@ _along = (Case((3, 4)), Case((2, 3, 4), axis=1), Case((4,)))
 def softmax(x: Array, /, axis: int = -1) -> Array:
     """exp(x) / sum(exp(x)) along `axis`, without overflow.  Reference: Bridle (1990)."""
     scaled = np.exp(x - np.maximum.reduce(x, axis=axis, keepdims=True))
-    return scaled / np.add.reduce(scaled, axis=axis, keepdims=True)
+    return scaled / summed(scaled, axis, True)
 
 
 softmax.defvjp(lambda g, y, x, *, axis: y * (g - sum(g * y, axis=axis, keepdims=True)))
@@ -199,7 +203,7 @@ softmax.defvjp(lambda g, y, x, *, axis: y * (g - sum(g * y, axis=axis, keepdims=
 def log_softmax(x: Array, /, axis: int = -1) -> Array:
     """x - log(sum(exp(x))) along `axis`, without overflow."""
     shifted = x - np.maximum.reduce(x, axis=axis, keepdims=True)
-    return shifted - np.log(np.add.reduce(np.exp(shifted), axis=axis, keepdims=True))
+    return shifted - np.log(summed(np.exp(shifted), axis, True))
 
 
 log_softmax.defvjp(lambda g, y, x, *, axis: g - exp(y) * sum(g, axis=axis, keepdims=True))

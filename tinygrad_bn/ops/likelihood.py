@@ -6,7 +6,7 @@ import numpy as np
 
 from tinygrad_bn.domains import Case, integers, interval, real
 from tinygrad_bn.ops.activations import log_softmax, softmax, softplus
-from tinygrad_bn.ops.reductions import sum
+from tinygrad_bn.ops.reductions import sum, summed
 from tinygrad_bn.primitives import Array, derived, primitive
 
 
@@ -32,7 +32,7 @@ def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
         raise ValueError
     shifted = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
     chosen = np.maximum.reduce(np.where(_hot(labels, logits.shape[-1]), shifted, -np.inf), axis=-1)
-    return np.log(np.add.reduce(np.exp(shifted), axis=-1)) - chosen
+    return np.log(summed(np.exp(shifted), -1, False)) - chosen
 
 
 def _to_logits(g: Array, y: Array, labels: Array, logits: Array) -> Array:

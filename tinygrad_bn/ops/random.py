@@ -55,7 +55,7 @@ def uniform(*, shape: tuple[int, ...], low: float, high: float, dtype: Any, rng:
 
 @primitive(label="normal", random=True, cases=(Case(shape=(2, 3), dtype=np.float32),))
 def normal(*, shape: tuple[int, ...], dtype: Any, rng: Generator) -> Array:
-    """Numbers drawn from the normal distribution of mean 0 and variance 1 by `rng`, in an array of `shape` and `dtype`."""
+    """Numbers of mean 0 and variance 1, normally distributed, drawn by `rng`, in an array of `shape` and `dtype`."""
     return rng.standard_normal(shape, np.float32 if dtype == np.float32 else np.float64).astype(dtype)
 
 

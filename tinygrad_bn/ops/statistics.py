@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_bn.domains import Case, away_from, distinct
-from tinygrad_bn.ops.elementary import sqrt, square
-from tinygrad_bn.ops.reductions import Axis, _filled, _over, count, left, max, mean, spread, sum, summed
+from tinygrad_bn.errors import SettingError
+from tinygrad_bn.ops.elementary import abs, sqrt, square
+from tinygrad_bn.ops.reductions import Axis, _filled, _over, along, count, left, max, mean, spread, sum, summed
 from tinygrad_bn.primitives import Array, derived, primitive
 
 
@@ -27,7 +28,7 @@ _spare = "axes that x has, and more than ddof values along them"
 
 @derived(cases=(*_over, Case((3, 4), axis=0, ddof=1)), reference=np.var, expects=_spare)
 def var(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
-    """sum((x - mean(x)) ** 2) / (n - ddof) over `axis`, `keepdims` as in `sum`, in two passes so that nothing cancels."""
+    """sum((x - mean(x)) ** 2) / (n - ddof) over `axis`, `keepdims` as in `sum`, in two passes: nothing cancels."""
     return sum(square(x - mean(x, axis, keepdims=True)), axis, keepdims) / _freedom(x, axis, ddof)
 
 
@@ -70,23 +71,40 @@ def euclidean_norm(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Ar
 euclidean_norm.defvjp(lambda g, y, x, *, axis, keepdims: spread(g, x, axis) * (x / spread(y + (y == 0), x, axis)))
 
 
-def norm(x: Array, ord: float | str | None = None, axis: Axis = None, keepdims: bool = False) -> Array:
-    """The norm over `axis` (None: of all elements).
+@derived(
+    domain=(away_from(0.0),),
+    cases=(
+        Case((4,), ord=1),
+        Case((4,), ord=2),
+        Case((4,), ord=np.inf),
+        Case((3, 4), ord=1, axis=0),
+        Case((3, 4), ord=np.inf, axis=-1, keepdims=True),
+        Case((3, 4), ord="fro"),
+        Case((2, 3, 4), axis=(0, 2)),
+        Case((2, 3, 4)),
+    ),
+    reference=np.linalg.norm,
+    expects=_filled,
+)
+def norm(x: Array, /, ord: float | str | None = None, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The norm over `axis` (None: of all elements), `keepdims` as in `sum`; the derivative at 0 is 0.
 
-    Args:
-        ord: None, 2 or "fro" for the Euclidean (of a matrix: Frobenius) norm, 1 for the sum and inf for the largest of
-            the absolute values.
+    `ord` is None for the Euclidean norm, of matrices called Frobenius norm and "fro". Over one axis it may also be 2,
+    which is the same, 1 for the sum and inf for the largest of the absolute values.
 
     Raises:
-        ValueError: another `ord`.
+        ValueError: another `ord`, such as those that NumPy gives to matrices.
     """
-    if ord in (None, 2, "fro"):
+    axes = len(along(axis, x.ndim))
+    if ord is None or (ord == 2 and axes == 1) or (ord == "fro" and axes == 2):
         return euclidean_norm(x, axis, keepdims)
-    if ord == 1:
+    if ord == 1 and axes == 1:
         return sum(abs(x), axis, keepdims)
-    if ord == float("inf"):
+    if ord == np.inf and axes == 1:
         return max(abs(x), axis, keepdims)
-    raise ValueError(f"norm expects ord None, 2, 'fro', 1 or inf; got {ord!r}")
+    raise SettingError(
+        f"norm expects ord None, 1, 2 or inf over one axis, None or 'fro' over two; got {ord!r} over {axes}"
+    )
 
 
 def _standardized(x: Array, axis: Axis, epsilon: float) -> Array:
