@@ -68,8 +68,9 @@ def test_copies_keep_name_and_bit_and_live_their_own_life(duplicate, original):
 
 
 @pytest.mark.parametrize(
-    "data", [2 * START, 2 * START.astype(np.float32), START.astype(int), tg.tensor(START), 7, 0.5, START[:, ::-1], np.float64(3)]
-)  # fmt: skip
+    "data",
+    [2 * START, START.astype(np.float32), START.astype(int), tg.tensor(START), 7, 0.5, START[:, ::-1], np.float64(3)],
+)
 def test_assign_replaces_the_values_in_place_and_in_the_dtype(data):
     w = parameter()
     memory = w.value
@@ -162,7 +163,7 @@ def test_an_update_that_would_make_a_gradient_wrong_is_noticed(build, trainable)
     y = build(w, x).sum()
     for variable in (w, INDEX, MASK):
         variable.assign(variable.numpy()[..., ::-1], "SGD")
-    with pytest.raises(StaleGraphError, match="the derivative of .* SGD has written"):
+    with pytest.raises(StaleGraphError, match=r"the derivative of .* SGD has written"):
         y.backward()
     assert w.grad is None and x.grad is None
     build(w, x).sum().backward()  # a new forward pass sees the new values

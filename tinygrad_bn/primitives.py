@@ -75,7 +75,8 @@ class Function(Generic[P]):
         self.forward = forward
         self.__wrapped__ = forward
         self.__name__ = self.__qualname__ = name or forward.__name__
-        self.__module__ = module or forward.__module__
+        home: str = getattr(forward, "__module__", "numpy")  # NumPy 2.0 does not say it of its ufuncs
+        self.__module__ = module or home
         self.__doc__ = doc or forward.__doc__
         self.label = label or self.__name__
         self.arity, self.settings, self.defaults = _signature(forward)
@@ -107,7 +108,7 @@ class Function(Generic[P]):
         else:
             args, positional = args[: self.arity], args[self.arity :]
             if len(args) < self.arity:
-                raise TypeError(f"{self.__name__} expects {self._usage()}; got {len(args)} of its arrays")
+                raise TypeError(f"{self.__name__} expects {self._usage()}; got {len(args)} by position")
         if len(positional) > len(self.settings):
             raise TypeError(
                 f"{self.__name__} expects {self._usage()}; got {len(args) + len(positional)} positional arguments"
@@ -141,7 +142,7 @@ class Function(Generic[P]):
                 raise DtypeError(f"{self.__name__} expects arrays; got a list of Tensors: join them with stack")
         weak = np.float32 if any(isinstance(arg, Traced) for arg in args) else None  # Python's floats beside a Tensor
         try:
-            arrays = tuple(
+            arrays: tuple[Any, ...] = tuple(
                 arg if isinstance(arg, Traced) else np.asarray(arg, weak if type(_first(arg)) is float else None)
                 for arg in args
             )
@@ -225,7 +226,7 @@ class Primitive(Function[P]):
             ShapeError, AxisError, IndexError, DtypeError: in our words instead of NumPy's.
         """
         try:
-            result = self.forward(*arrays, **settings)  # type: ignore[call-arg, arg-type]
+            result = self.forward(*arrays, **settings)
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             if any(type(array) is not _ndarray for array in arrays):
                 return self.evaluate(self.arrayed(arrays), settings)  # a forward may ask a number for its shape
@@ -262,10 +263,10 @@ class Derived(Function[P]):
         if any(isinstance(array, (list, tuple)) for array in arrays):
             arrays = self.arrayed(arrays)
         try:
-            result = self.forward(*arrays, **settings)  # type: ignore[call-arg, arg-type]
+            result = self.forward(*arrays, **settings)
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             if any(isinstance(array, (int, float)) for array in arrays):
-                return self(*self.arrayed(arrays), **settings)  # type: ignore[call-arg, arg-type]
+                return self(*self.arrayed(arrays), **settings)
             if isinstance(error, (AttributeError, SettingError)):
                 raise
             raise self.explain(error, arrays, settings) from None

@@ -177,8 +177,7 @@ def test_an_input_that_was_not_used(x):
 
 @pytest.mark.parametrize(
     ("outputs", "inputs"),
-    [(np.ones(2), None), (None, np.ones(2)), (None, [np.ones(2)]), (None, {"x": 1}), (lambda x: x, None), (None, 3.0)],
-    ids=repr,
+    [(np.ones(2), None), (None, np.ones(2)), (None, [np.ones(2)]), (None, {"x": 1}), (abs, None), (None, 3.0)],
 )
 def test_what_is_no_tensor_is_referred_to_grad(x, outputs, inputs):
     with pytest.raises(TypeError, match=r"gradients expects Tensors .* tg\.grad"):

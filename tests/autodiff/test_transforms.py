@@ -174,7 +174,7 @@ def test_results_may_be_lists_and_dicts_too():
 
 
 def test_tangents_are_matched_by_name():
-    value, pushed = tg.jvp(lambda t: t["x"] * t["y"], ({"x": X, "y": Y},), ({"y": np.zeros(3), "x": np.ones(3)},))
+    _, pushed = tg.jvp(lambda t: t["x"] * t["y"], ({"x": X, "y": Y},), ({"y": np.zeros(3), "x": np.ones(3)},))
     np.testing.assert_array_equal(pushed, Y)
 
 
@@ -217,7 +217,9 @@ def test_tensors_instead_of_a_function_are_referred_to_gradients(transform):
         transform(TENSOR, *((X,), (X,)) if transform in (tg.jvp, tg.hvp) else [TENSOR])
 
 
-@pytest.mark.parametrize("transform", [tg.grad, tg.value_and_grad, tg.hessian, lambda f: lambda x: tg.hvp(f, (x,), (x,))])
+@pytest.mark.parametrize(
+    "transform", [tg.grad, tg.value_and_grad, tg.hessian, lambda f: lambda x: tg.hvp(f, (x,), (x,))]
+)
 @pytest.mark.parametrize(
     ("f", "error", "message"),
     [

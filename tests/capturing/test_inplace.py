@@ -24,9 +24,8 @@ def rules(draw):
     for number in range(targets + others, targets + others + draw(st.integers(0, 8))):
         value = st.integers(0, number - 1)
         constant = st.sampled_from([0.5, -1.25, 2.0, np.float32(0.1)])
-        steps.append(
-            draw(st.one_of(st.tuples(st.sampled_from(BINARY), value, value | constant), st.tuples(st.sampled_from(UNARY), value)))
-        )  # fmt: skip
+        binary = st.tuples(st.sampled_from(BINARY), value, value | constant)
+        steps.append(draw(binary | st.tuples(st.sampled_from(UNARY), value)))
     results = [draw(st.integers(0, targets + others + len(steps) - 1)) for _ in range(targets)]
 
     def rule(*arrays):
@@ -48,7 +47,9 @@ def run(rule, targets, shapes, dtype, seed=0):
     memory = [array.ctypes.data for array in arrays]
     for _ in range(3):
         results = rule(*pure)
-        pure[:targets] = [np.asarray(new).astype(dtype) for new in (results if isinstance(results, tuple) else (results,))]
+        pure[:targets] = [
+            np.asarray(new).astype(dtype) for new in (results if isinstance(results, tuple) else (results,))
+        ]
         program(arrays[:targets], arrays[targets:])
         assert [array.tobytes() for array in arrays] == [array.tobytes() for array in pure]
     assert [array.ctypes.data for array in arrays] == memory
@@ -90,13 +91,13 @@ def decayed(p, v, g, rate):
 def copies(monkeypatch):
     """How often a rule fell back on copying."""
     taken = []
-    monkeypatch.setattr(InPlace, "_copying", lambda self, *args, right=InPlace._copying: (taken.append(1), right(self, *args)))
+    monkeypatch.setattr(
+        InPlace, "_copying", lambda self, *args, right=InPlace._copying: (taken.append(1), right(self, *args))
+    )
     return taken
 
 
-@pytest.mark.parametrize(
-    ("rule", "targets"), [(sgd, 1), (momentum, 2), (nesterov, 2), (adam, 3), (decayed, 2)], ids=lambda x: getattr(x, "__name__", x)
-)  # fmt: skip
+@pytest.mark.parametrize(("rule", "targets"), [(sgd, 1), (momentum, 2), (nesterov, 2), (adam, 3), (decayed, 2)])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_the_rules_of_optimizers_run_in_place(rule, targets, dtype, copies):
     for shape in ((5,), (2, 3), ()):
@@ -147,7 +148,11 @@ def test_arguments_may_come_back_as_they_are(copies):
 
 def test_one_program_serves_arrays_of_one_kind_and_another_the_next():
     program = InPlace(sgd)
-    for shape, dtype, rate in (((3,), np.float32, np.float32), ((3,), np.float32, np.float64), ((2, 2), np.float64, np.float32)):
+    for shape, dtype, rate in (
+        ((3,), np.float32, np.float32),
+        ((3,), np.float32, np.float64),
+        ((2, 2), np.float64, np.float32),
+    ):
         p, g = np.ones(shape, dtype), np.full(shape, 1 / 3, np.float64)
         right = sgd(p, g, np.array(0.1, rate)).astype(dtype)
         program([p], [g, np.array(0.1, rate)])
@@ -163,7 +168,9 @@ def test_targets_of_any_layout():
         np.testing.assert_array_equal(p, right)
 
 
-@pytest.mark.parametrize("rule", [lambda p, v: p + 1, lambda p, v: (p, v, v), lambda p, v: (p.sum(), v), lambda p, v: (p[:2], v)])
+@pytest.mark.parametrize(
+    "rule", [lambda p, v: p + 1, lambda p, v: (p, v, v), lambda p, v: (p.sum(), v), lambda p, v: (p[:2], v)]
+)
 @pytest.mark.parametrize("opaque", [False, True])
 def test_results_that_do_not_fit_are_refused_and_nothing_is_written(rule, opaque):
     targets = [np.ones(3), np.ones(3)]

@@ -76,7 +76,7 @@ def test_the_sweep_is_linear_in_the_length_of_the_chain(create_graph):
 
 def test_a_diamond_of_diamonds_is_swept_once_per_vertex():
     def cost(depth):
-        x = y = tg.tensor(np.array(1.0), requires_grad=True)
+        y = tg.tensor(np.array(1.0), requires_grad=True)
         for _ in range(depth):
             y = y * 0.5 + y * 0.5
         return calls(lambda: y.backward())

@@ -84,7 +84,6 @@ def test_a_copy_of_a_tensor_is_a_leaf():
         ([1, "a"], DtypeError),
         ([[1], [1, 2]], ShapeError),
     ],
-    ids=repr,
 )
 def test_what_is_not_numbers_is_refused(data, error):
     with pytest.raises(error, match="tensor expects"):
@@ -113,7 +112,7 @@ def test_sequences_of_tensors_would_lose_gradients():
         with pytest.raises(TypeError, match=r"tg\.stack"):
             tg.tensor(lossy)
     with pytest.raises(TypeError, match=r"add .* tg\.stack"):
-        tg.tensor([1.0, 2.0]) + [x, y]
+        tg.add(tg.tensor([1.0, 2.0]), [x, y])
 
 
 def test_requires_grad_belongs_to_leaves():

@@ -84,7 +84,7 @@ def test_operators_of_two_tensors_agree_with_numpy(left, right):
 
 def test_lists_of_floats_are_float32_as_everywhere():
     x = tg.tensor([1.0, 2.0])
-    assert (x + [0.5, 0.5]).dtype == ([0.5, 0.5] * x).dtype == np.float32
+    assert (x * [0.5, 0.5]).dtype == ([0.5, 0.5] * x).dtype == np.float32
 
 
 @pytest.mark.parametrize("scalar", [np.float64(2), np.float32(2), np.int64(2), np.bool(True), np.sqrt(4.0)], ids=repr)
@@ -144,7 +144,7 @@ def test_comparisons_have_no_gradient():
 def test_equality_with_what_is_no_array_is_identity():
     x = tg.tensor([1.0, 2.0])
     assert (x == None) is False and (x != None) is True  # noqa: E711
-    assert (x == "auto") is False and "auto" != x
+    assert (x == "auto") is False and (x != "auto") is True
     assert x in (None, "auto", x)
 
 
@@ -156,7 +156,6 @@ def test_a_tensor_is_a_key():
 
 @pytest.mark.parametrize(
     "stranger", [None, "a", 1j, {}, {1, 2}, object(), Fraction(1, 2), Decimal(2), np.array([1j]), np.array([None])],
-    ids=repr,
 )  # fmt: skip
 def test_unknown_operands_are_refused_in_the_name_of_the_function(stranger):
     x = tg.tensor([1.0], requires_grad=True)

@@ -156,9 +156,11 @@ class _StandIn(NDArrayOperatorsMixin, Traced):
     def __class__(self) -> type:  # so that isinstance(x, np.ndarray) is answered as for an array
         return np.ndarray
 
-    def bind(self, primitive: Primitive[Any], args: tuple[Any, ...], params: Mapping[str, Any]) -> Any:
+    @staticmethod
+    def bind(primitive: Primitive[Any], args: tuple[Any, ...], params: Mapping[str, Any]) -> Any:
         if primitive.random:
-            self.reading.refuse(f"{primitive.__name__} draws anew at every call")
+            reading = next(arg.reading for arg in args if isinstance(arg, _StandIn))
+            reading.refuse(f"{primitive.__name__} draws anew at every call")
         return primitive.forward(*args, **params)
 
     def __array_ufunc__(self, function: np.ufunc, method: str, *args: Any, **options: Any) -> Any:

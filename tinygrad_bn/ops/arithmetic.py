@@ -32,6 +32,7 @@ power = ufunc(
     lambda g, z, x, y: g * (z * log(x + (x == 0))),
     label="**",
     domain=(positive, interval(-2.0, 2.0)),
+    expects="shapes that broadcast together, and of integers no negative powers",
 )
 
 

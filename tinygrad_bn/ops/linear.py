@@ -76,7 +76,11 @@ matmul.defvjp(_to_x, _to_y)
 )
 def affine(x: Array, kernel: Array, bias: Array, /) -> Array:
     """x @ kernel + bias."""
-    return (x.dot(kernel) if x.ndim == kernel.ndim == 2 else np.matmul(x, kernel)) + bias
+    product = x.dot(kernel) if x.ndim == kernel.ndim == 2 else np.matmul(x, kernel)
+    y = product + bias
+    if y.shape != product.shape:
+        raise ValueError
+    return y
 
 
 affine.defvjp(

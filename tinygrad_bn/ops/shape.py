@@ -201,7 +201,7 @@ def put(*values_and_indices: Array, index: tuple[Index, ...], shape: tuple[int, 
     if arrays:
         np.add.at(whole, _filled_in(index, arrays), values)
     else:
-        whole[index] = values
+        whole[_filled_in(index, ())] = values
     return whole
 
 

@@ -87,9 +87,38 @@ class Tensor(Visible, Methods):
         if requires_grad:
             self.requires_grad = True
 
-    def bind(self, primitive: Primitive[Any], args: tuple[Any, ...], params: Mapping[str, Any]) -> Tensor:
-        """Apply `primitive` to `args`, of which this Tensor is one, and remember it."""
-        return bind(primitive, args, params)
+    @staticmethod
+    def bind(primitive: Primitive[Any], args: tuple[Any, ...], params: Mapping[str, Any]) -> Tensor:
+        """Apply `primitive` to arguments of which one is a Tensor, and remember how, where a gradient may want it."""
+        values: list[Any] = []
+        wanted = False
+        version = None
+        for arg in args:
+            if isinstance(arg, Tensor):
+                values.append(arg.value)
+                wanted = wanted or arg._wanted
+                version = arg.version or version
+            elif type(arg) in _PLAIN or (type(arg) is _ndarray and arg.dtype.kind in NUMBERS):
+                values.append(arg)
+            else:
+                return bind(primitive, tuple(as_argument(arg, primitive.__name__) for arg in args), params)
+        try:
+            value = primitive.forward(*values, **params)
+        except (ValueError, TypeError, IndexError, AttributeError):
+            value = primitive.evaluate(values, params)  # which makes arrays of numbers, or says what is wrong
+        mode = current()
+        recorder = mode.recorder
+        result = _new(Tensor)
+        result.value = value if type(value) is _ndarray else np.asarray(value)
+        result.serial = next_serial()
+        result.grad = None
+        result.version = version and _shared_version(value, args)
+        result.activation = (primitive, args, params) if primitive.keeps_logits else None
+        result._wanted = wanted = wanted and mode.gradients and primitive.differentiable
+        result.source = (primitive, args, params) if wanted or recorder is not None else None
+        if recorder is not None:
+            recorder.note(result)
+        return result
 
     # What it is
 
@@ -246,41 +275,7 @@ class Tensor(Visible, Methods):
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
 
-def bind(primitive: Primitive[Any], args: tuple[Any, ...], params: Mapping[str, Any]) -> Tensor:
-    """Apply `primitive` to arguments of which one is a Tensor, and remember how, where a gradient may want it."""
-    values: list[Any] = []
-    wanted = False
-    version = None
-    for arg in args:
-        if isinstance(arg, Tensor):
-            values.append(arg.value)
-            wanted = wanted or arg._wanted
-            version = arg.version or version
-        elif type(arg) in _PLAIN or (type(arg) is _ndarray and arg.dtype.kind in NUMBERS):
-            values.append(arg)
-        else:
-            return bind(primitive, tuple(as_argument(arg, primitive.__name__) for arg in args), params)
-    try:
-        value = primitive.forward(*values, **params)
-    except (ValueError, TypeError, IndexError, AttributeError):
-        value = primitive.evaluate(values, params)  # it helps where a number has to be an array, or says what is wrong
-    mode = current()
-    result = _new(Tensor)
-    result.value = value if type(value) is _ndarray else np.asarray(value)
-    result.serial = next_serial()
-    result.grad = None
-    result.version = version and _shared_version(value, args)
-    result.activation = (primitive, args, params) if primitive.keeps_logits else None
-    if wanted and mode.gradients and primitive.differentiable:
-        result._wanted = True
-        result.source = (primitive, args, params)
-    else:
-        result._wanted = False
-        result.source = None
-    if mode.recorder is not None:
-        result.source = (primitive, args, params)
-        mode.recorder.note(result)
-    return result
+bind = Tensor.bind
 
 
 def _shared_version(value: Any, args: tuple[Any, ...]) -> Version | None:
