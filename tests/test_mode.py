@@ -61,6 +61,28 @@ def test_it_decorates_functions_that_recurse():
     assert current().gradients
 
 
+def test_a_decorated_function_runs_in_several_threads_at_once():
+    barrier, seen = threading.Barrier(2), []
+
+    @tg.no_grad()
+    def meet():
+        barrier.wait()
+        seen.append(current().gradients)
+        barrier.wait()
+
+    def work():
+        for _ in range(20):
+            meet()
+            seen.append(not current().gradients)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [False] * 80
+
+
 def test_what_runs_later_cannot_be_decorated():
     def generator():
         yield 1

@@ -110,7 +110,7 @@ def expect_limit(where: str, name: str, limit: float) -> None:
 
 def _norm(array: Array, order: float) -> float:
     with np.errstate(invalid="ignore"):  # infinity / infinity: NaN is the answer
-        return float(ops.norm(np.asarray(array, np.float64), order)) if np.size(array) else 0.0
+        return float(ops.norm(np.ravel(np.asarray(array, np.float64)), order)) if np.size(array) else 0.0
 
 
 def _with_gradients(where: str, parameters: Iterable[Parameter]) -> list[tuple[Parameter, Tensor]]:

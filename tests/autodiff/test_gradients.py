@@ -170,6 +170,8 @@ def test_an_input_that_was_not_used(x):
     for inputs, why in (([x, other], "input 1 .* do not depend"), ([constant], "input 0 .* does not require")):
         with pytest.raises(RuntimeError, match=why):
             tg.gradients(y, inputs)
+    with pytest.raises(RuntimeError, match="input 0 .* does not require"):
+        tg.gradients(constant, constant, grad_outputs=START)
     found = tg.gradients(y, [other, x, constant], allow_unused=True)
     assert (found[0], found[2]) == (None, None) and found[1] is not None
     assert tg.gradients(tg.tensor(1.0), x, allow_unused=True) is None

@@ -29,7 +29,8 @@ def pullback(
     pending: dict[Tensor, Array] = {}
     found: dict[Tensor, Array] = {}
     for output, g in zip(outputs, cotangents, strict=True):
-        pending[output] = pending[output] + g if output in pending else g
+        if output in vertices:
+            pending[output] = pending[output] + g if output in pending else g
     for vertex in sorted([vertex for vertex in vertices if vertex.source is not None], key=_age, reverse=True):
         g = pending.pop(vertex, None)
         if g is None:

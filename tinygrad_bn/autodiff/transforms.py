@@ -66,7 +66,8 @@ class _Run:
 
         def handed(given: Any, primal: Tensor) -> Any:
             g = found[primal] if primal in found else Tensor(np.zeros(primal.shape, primal.dtype))
-            return g if create_graph or self.nested or isinstance(given, Tensor) else g.value
+            keep = create_graph or self.nested or isinstance(given, Tensor)
+            return g if keep else g.value.copy()  # the same memory may be another argument's gradient, or read-only
 
         return [_mapped(handed, *pair) for pair in zip(self.given, self.primals, strict=True)]
 
