@@ -62,7 +62,7 @@ def test_it_decorates_functions_that_recurse():
 
 
 def test_a_decorated_function_runs_in_several_threads_at_once():
-    barrier, seen = threading.Barrier(2), []
+    barrier, seen = threading.Barrier(2, timeout=5), []
 
     @tg.no_grad()
     def meet():
@@ -99,7 +99,7 @@ def test_what_runs_later_cannot_be_decorated():
 
 
 def test_threads_do_not_see_each_others_modes():
-    barrier, seen = threading.Barrier(2), {}
+    barrier, seen = threading.Barrier(2, timeout=5), {}
 
     def work(gradients):
         with using(gradients=gradients, training=gradients):

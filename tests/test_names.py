@@ -14,6 +14,7 @@ MODES = ("fan_in", "fan_out", "fan_avg")
         ("FAN_IN", MODES, "fan_in"),
         ("rellu", ("relu", "selu", "elu"), "relu"),
         ("adam", ("Adam", "SGD"), "Adam"),
+        ("sgd", ("Adam", "SGD"), "SGD"),
         ("quaternion", MODES, None),
         ("", MODES, None),
         ("x", (), None),

@@ -1,5 +1,7 @@
 """In place is pure, bit for bit, whatever the rule."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -146,17 +148,20 @@ def test_arguments_may_come_back_as_they_are(copies):
     assert not copies
 
 
+START = np.random.default_rng(0).standard_normal((2, 100))
+
+
 def test_one_program_serves_arrays_of_one_kind_and_another_the_next():
     program = InPlace(sgd)
-    for shape, dtype, rate in (
-        ((3,), np.float32, np.float32),
-        ((3,), np.float32, np.float64),
-        ((2, 2), np.float64, np.float32),
-    ):
-        p, g = np.ones(shape, dtype), np.full(shape, 1 / 3, np.float64)
-        right = sgd(p, g, np.array(0.1, rate)).astype(dtype)
-        program([p], [g, np.array(0.1, rate)])
+    for dtype, of_gradient, of_rate in itertools.product((np.float32, np.float64), repeat=3):
+        p, g, rate = START[0].astype(dtype), START[1].astype(of_gradient), np.array(0.1, of_rate)
+        right = sgd(p, g, rate).astype(dtype)
+        program([p], [g, rate])
         assert p.tobytes() == right.tobytes()
+
+
+def test_lists_of_arrays_are_arguments_too():
+    run(lambda a, row: np.add(a, [row, row]), 1, [(2, 3), (3,)], np.float32)
 
 
 def test_targets_of_any_layout():

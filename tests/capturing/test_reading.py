@@ -165,7 +165,6 @@ UNREADABLE = {
     "shape =": lambda x: setattr(x, "shape", (5, 4)) or x,
     "rng.shuffle": lambda x: rng(0).shuffle(x) or x,
     "a constant that changes": changed_in_between,
-    "undefined where": lambda x: np.add(x, 1, where=x > 0),
     "if": lambda x: x if (x > 0).any() else -x,
     "and": lambda x: (x[0, 0] > 0) and x,
     "if allclose": lambda x: x if np.allclose(x, 0) else -x,
@@ -246,6 +245,12 @@ def test_what_cannot_be_told_in_calls_is_unreadable_and_touches_nothing(function
         read(function, x)
     np.testing.assert_array_equal(x, sample(0))
     assert x.flags.writeable
+
+
+@pytest.mark.filterwarnings("ignore:'where' used without 'out'")
+def test_results_that_are_left_undefined_are_unreadable():
+    with pytest.raises(Unreadable, match="undefined"):
+        read(lambda x: np.add(x, 1, where=x > 0), sample(0))
 
 
 @pytest.mark.parametrize("turned", [lambda x: x.T, lambda x: x[::-1], lambda x: x[:, ::-2], lambda x: x[0, 0, ...]])

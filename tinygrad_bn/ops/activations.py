@@ -13,6 +13,7 @@ import numpy as np
 from tinygrad_bn.domains import Case, away_from, interval
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.ops.arithmetic import minimum
+from tinygrad_bn.ops.constants import zeros_like
 from tinygrad_bn.ops.elementary import abs, erf, exp, square, tanh
 from tinygrad_bn.ops.reductions import sum, summed
 from tinygrad_bn.primitives import Array, derived, primitive
@@ -24,7 +25,7 @@ SELU_SCALE = 1.0507009873554804934193349852946
 @primitive(domain=(away_from(0.0),), reference=lambda x: np.where(x > 0, x, 0.0))
 def relu(x: Array, /) -> Array:
     """max(x, 0).  Reference: Nair and Hinton (2010)."""
-    return np.maximum(x, 0)
+    return np.maximum(x, zeros_like(x))
 
 
 relu.defvjp(lambda g, y, x: g * (y > 0))
@@ -38,7 +39,7 @@ relu.defvjp(lambda g, y, x: g * (y > 0))
 )
 def leaky_relu(x: Array, /, alpha: float = 0.3) -> Array:
     """x where x > 0, else alpha * x.  Reference: Maas et al. (2013)."""
-    return np.maximum(x, 0) + alpha * np.minimum(x, 0)
+    return np.maximum(x, zeros_like(x)) + alpha * np.minimum(x, zeros_like(x))
 
 
 leaky_relu.defvjp(lambda g, y, x, *, alpha: g * _slope(x, alpha))
@@ -57,10 +58,10 @@ def _slope(x: Array, alpha: Array) -> Array:
 )
 def prelu(x: Array, alpha: Array, /) -> Array:
     """x where x > 0, else alpha * x, with an alpha that is learned.  Reference: He et al. (2015), Eq. 1."""
-    return np.maximum(x, 0) + alpha * np.minimum(x, 0)
+    return np.maximum(x, zeros_like(x)) + alpha * np.minimum(x, zeros_like(x))
 
 
-prelu.defvjp(lambda g, y, x, alpha: g * _slope(x, alpha), lambda g, y, x, alpha: g * minimum(x, 0.0))
+prelu.defvjp(lambda g, y, x, alpha: g * _slope(x, alpha), lambda g, y, x, alpha: g * minimum(x, zeros_like(x)))
 
 
 @primitive(
@@ -73,8 +74,8 @@ def elu(x: Array, /, alpha: float = 1.0) -> Array:
     """x where x > 0, else alpha * (exp(x) - 1), for alpha >= 0.  Reference: Clevert et al. (2016), Eq. 15."""
     if alpha < 0:
         raise SettingError(f"elu expects alpha >= 0; got {alpha!r}")
-    below = alpha * np.expm1(np.minimum(x, 0))
-    return np.maximum(x, below) if alpha <= 1 else np.maximum(x, 0) + below  # the first is one pass less
+    below = alpha * np.expm1(np.minimum(x, zeros_like(x)))
+    return np.maximum(x, below) if alpha <= 1 else np.maximum(x, zeros_like(x)) + below  # the first is one pass less
 
 
 elu.defvjp(lambda g, y, x, *, alpha: g * _exponential_slope(x, y, alpha, 1.0))
@@ -82,7 +83,7 @@ elu.defvjp(lambda g, y, x, *, alpha: g * _exponential_slope(x, y, alpha, 1.0))
 
 def _exponential_slope(x: Array, y: Array, alpha: float, scale: float) -> Array:
     """`scale` where x > 0, else y + alpha, which is alpha * exp(x)."""
-    below = minimum(y, 0.0) + alpha
+    below = minimum(y, zeros_like(y)) + alpha
     return below if alpha == scale else below + (scale - alpha) * (x > 0).astype(x.dtype)
 
 
@@ -93,7 +94,7 @@ def _exponential_slope(x: Array, y: Array, alpha: float, scale: float) -> Array:
 )
 def selu(x: Array, /) -> Array:
     """scale * elu(x, alpha), the pair that keeps mean 0 and variance 1.  Reference: Klambauer et al. (2017), Eq. 2."""
-    return SELU_SCALE * np.maximum(x, 0) + (SELU_SCALE * SELU_ALPHA) * np.expm1(np.minimum(x, 0))
+    return SELU_SCALE * np.maximum(x, zeros_like(x)) + (SELU_SCALE * SELU_ALPHA) * np.expm1(np.minimum(x, zeros_like(x)))
 
 
 selu.defvjp(lambda g, y, x: g * _exponential_slope(x, y, SELU_SCALE * SELU_ALPHA, SELU_SCALE))
@@ -114,7 +115,7 @@ def celu(x: Array, /, alpha: float = 1.0) -> Array:
 @primitive(keeps_logits=True, reference=lambda x: 1 / (1 + np.exp(-x)))
 def sigmoid(x: Array, /) -> Array:
     """1 / (1 + exp(-x)), accurate in both tails."""
-    return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
+    return np.exp(np.minimum(x, zeros_like(x))) / (1 + np.exp(-np.abs(x)))
 
 
 sigmoid.defvjp(lambda g, y, x: g * (y * (1 - y)))
@@ -136,7 +137,7 @@ hard_sigmoid.defvjp(lambda g, y, x: g / 6 * ((x > -3) & (x < 3)))
 @primitive(reference=lambda x: np.logaddexp(x, 0))
 def softplus(x: Array, /) -> Array:
     """log(1 + exp(x)), without overflow.  Reference: Dugas et al. (2001)."""
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    return np.maximum(x, zeros_like(x)) + np.log1p(np.exp(-np.abs(x)))
 
 
 softplus.defvjp(lambda g, y, x: g * sigmoid(x))

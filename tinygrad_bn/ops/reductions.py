@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from tinygrad_bn.domains import Case, boolean, distinct, interval
 from tinygrad_bn.errors import AxisError
 from tinygrad_bn.ops.arithmetic import astype, maximum
+from tinygrad_bn.ops.constants import ones
 from tinygrad_bn.ops.elementary import exp
 from tinygrad_bn.ops.shape import concatenate, flip
 from tinygrad_bn.primitives import Array, derived, primitive
@@ -83,19 +83,12 @@ def count(x: Array, axis: Axis) -> int:
     return int(n)
 
 
-@lru_cache(maxsize=64)
-def _ones(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    ones = np.ones(shape, dtype)
-    ones.flags.writeable = False
-    return ones
-
-
 def summed(x: Array, axis: Axis, keepdims: bool) -> Array:
     """The sum over `axis`. Along one axis of a matrix that is a product with ones, in a third of the time."""
     if x.ndim != 2 or axis not in _ALONG or x.dtype.char not in "fd":
         return np.add.reduce(x, axis=axis, keepdims=keepdims)
     columns = _ALONG[axis]
-    sums = np.dot(_ones(x.shape[0], x.dtype), x) if columns else np.dot(x, _ones(x.shape[1], x.dtype))
+    sums = np.dot(ones(x.shape[0], x.dtype), x) if columns else np.dot(x, ones(x.shape[1], x.dtype))
     return sums.reshape((1, -1) if columns else (-1, 1)) if keepdims else sums
 
 
@@ -117,7 +110,7 @@ def broadcast_to(x: Array, /, shape: int | tuple[int, ...]) -> Array:
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     if math.prod(shape) > 4096:
         return np.broadcast_to(x, shape)
-    filled = x * _ones(shape, x.dtype)  # below that, a view costs more to make than the numbers
+    filled = x * ones(shape, x.dtype)  # below that, a view costs more to make than the numbers
     if filled.shape != shape:
         raise ValueError
     return filled

@@ -1,0 +1,32 @@
+"""Arrays of one number, made once for each shape.
+
+NumPy compares, multiplies and adds two arrays of one shape several times faster than an array and a number.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from tinygrad_bn.primitives import Array
+
+_LARGEST = 2**20
+
+
+@lru_cache(maxsize=16)
+def _filled(shape: int | tuple[int, ...], dtype: np.dtype[Any], number: float) -> Array:
+    array = np.full(shape, number, dtype)
+    array.flags.writeable = False
+    return array
+
+
+def zeros_like(x: Array) -> Array:
+    """0 in the shape of x; the number alone where that would take much memory."""
+    return _filled(x.shape, x.dtype, 0) if x.size <= _LARGEST else 0
+
+
+def ones(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """1 in this shape, not to be written."""
+    return _filled(shape, dtype, 1)
