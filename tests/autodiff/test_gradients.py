@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygrad_bn as tg
 from tinygrad_bn.errors import ShapeError
@@ -195,6 +197,36 @@ def test_weights_that_do_not_match_are_refused(x):
         tg.gradients(y, x)
     with pytest.raises(ShapeError, match=r"\(3,\); got \(2,\)"):
         tg.gradients(y, x, grad_outputs=[1.0, 2.0])
+
+
+# Any graph
+
+STEPS = (
+    lambda a, b: (a + b) / 2,
+    lambda a, b: a * b,
+    lambda a, b: a - tg.sin(b),
+    lambda a, b: tg.tanh(a),
+    lambda a, b: (a * b).sum(),
+    lambda a, b: tg.where(np.array([True, False, True]), a, b),
+    lambda a, b: tg.concatenate([tg.broadcast_to(a, (3,)), tg.broadcast_to(b, (3,))])[1:4],
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(STEPS), *[st.integers(0, 1000)] * 2), max_size=12))
+def test_on_any_graph_the_sweep_agrees_with_differences_and_with_itself_on_tensors(steps):
+    def f(x):
+        values = [x, x[0], x[1:2]]
+        for step, i, j in steps:
+            values.append(step(values[i % len(values)], values[j % len(values)]))
+        return sum(value.sum() for value in values[-4:])
+
+    start = np.array([0.3, -0.8, 0.5])
+    x = tg.tensor(start, requires_grad=True)
+    found = tg.gradients(f(x), x)
+    differences = [(f(tg.tensor(start + h)) - f(tg.tensor(start - h))).item() / 2e-5 for h in 1e-5 * np.eye(3)]
+    np.testing.assert_allclose(found, differences, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(tg.gradients(f(x), x, create_graph=True), found)
+    np.testing.assert_array_equal(tg.grad(f)(start), found)
 
 
 # no_grad

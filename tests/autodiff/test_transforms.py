@@ -47,6 +47,18 @@ def test_vjp_pulls_back_as_often_as_asked():
         np.testing.assert_allclose(g_y, cotangent * X)
 
 
+def test_what_was_handed_out_may_be_written():
+    w = tg.Parameter(X, trainable=False)
+    value, pull = tg.vjp(lambda x: (tg.exp(x), x.T, w), X)
+    for part in value:
+        part[:] = 0
+    np.testing.assert_allclose(pull((np.ones(3), np.zeros(3), np.zeros(3)))[0], np.exp(X))
+    np.testing.assert_array_equal(w, X)
+    g_x, g_y = tg.grad(lambda x, y: (x + y).sum(), argnums=(0, 1))(X, Y)
+    g_x[:] = 0
+    np.testing.assert_array_equal(g_y, np.ones(3))
+
+
 def test_jvp_pushes_forward():
     value, pushed = tg.jvp(lambda x, y: x * x * y, (X, Y), (Y, X))
     np.testing.assert_allclose(value, X * X * Y)

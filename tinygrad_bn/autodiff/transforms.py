@@ -76,7 +76,7 @@ class _Run:
         if self.nested:
             return result
         deals_in_tensors = any(isinstance(leaf, Tensor) for given in self.given for leaf in _leaves(given))
-        return result.detach() if deals_in_tensors else result.value
+        return result.detach() if deals_in_tensors else result.value.copy()  # the pullback may still need the value
 
 
 def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:

@@ -100,34 +100,41 @@ def _is_elementwise(text: Text) -> bool:
     return simple and not moved
 
 
-def _planned(text: Text, target: NDArray[Any]) -> tuple[str, dict[str, Any], int]:
-    """The source of a function that overwrites its first arguments, the constants it names, and how much scratch.
+class _Cells:
+    """Which array holds which value for how long: the targets a0, a1, ..., and scratch s0, s1, ..."""
 
-    A result goes to the target it replaces, once nobody reads the old value any more; else to a target or to scratch
-    that is free for as long as the result is needed.
-    """
-    last_use = {arg.number: step for step, call in enumerate(text.calls) for arg in call.args if isinstance(arg, Ref)}
-    last_use |= {ref.number: len(text.calls) for ref in text.results}
-    made_at = {place: ref.number - text.arguments for place, ref in enumerate(text.results)}
-    home = {ref.number: f"a{place}" for place, ref in enumerate(text.results)}
-    free_from = {f"a{place}": last_use.get(place, -1) for place in made_at}
-    needed_at = {f"a{place}": step for place, step in made_at.items()}
+    def __init__(self, text: Text) -> None:
+        uses = ((arg.number, step) for step, call in enumerate(text.calls) for arg in call.args if isinstance(arg, Ref))
+        end = len(text.calls)
+        self.last_use = {**dict(uses), **{ref.number: end for ref in text.results}}
+        self.home = {ref.number: f"a{place}" for place, ref in enumerate(text.results)}
+        self.needed_at = {f"a{place}": ref.number - text.arguments for place, ref in enumerate(text.results)}
+        self.free_from = {f"a{place}": self.last_use.get(place, -1) for place in range(len(text.results))}
+        self.scratch: list[str] = []
+
+    def place(self, step: int, number: int) -> str:
+        """Where the value made at `step` goes.
+
+        A result goes to the target it replaces, once nobody reads the old value any more; else to a target or to
+        scratch that is free for as long as the value is needed.
+        """
+        end = self.last_use.get(number, step)
+        choices = [self.home[number]] if number in self.home else []
+        choices += [cell for cell in self.free_from if end <= self.needed_at.get(cell, end)]
+        cell = next((cell for cell in choices if self.free_from[cell] <= step), None)
+        if cell is None:
+            cell = f"s{len(self.scratch)}"
+            self.scratch.append(cell)
+        self.free_from[cell] = end
+        return cell
+
+
+def _planned(text: Text, target: NDArray[Any]) -> tuple[str, dict[str, Any], int]:
+    """The source of a function that overwrites its first arguments, the constants it names, and how much scratch."""
+    cells = _Cells(text)
     where = {number: f"a{number}" for number in range(text.arguments)}
     constants: dict[str, Any] = {"copyto": np.copyto}
     lines = []
-
-    def placed(step: int, number: int) -> str:
-        end = last_use.get(number, step)
-        choices = [home[number]] if number in home else []
-        choices += [cell for cell in free_from if end <= needed_at.get(cell, len(text.calls))]
-        for cell in choices:
-            if free_from[cell] <= step:
-                break
-        else:
-            cell = f"s{sum(name.startswith('s') for name in free_from)}"
-        free_from[cell] = end
-        return cell
-
     for step, call in enumerate(text.calls):
         number = text.arguments + step
         said = []
@@ -137,12 +144,11 @@ def _planned(text: Text, target: NDArray[Any]) -> tuple[str, dict[str, Any], int
             said.append(where[arg.number] if isinstance(arg, Ref) else f"c{step}_{position}")
         constants[f"f{step}"] = call.function
         fits = call.sample.shape == target.shape and call.sample.dtype == target.dtype
-        where[number] = placed(step, number) if fits else f"t{step}"
+        where[number] = cells.place(step, number) if fits else f"t{step}"
         lines.append(f"{where[number]} = f{step}({', '.join(said)}" + (f", out={where[number]})" if fits else ")"))
     for place, ref in enumerate(text.results):
         if where[ref.number] != f"a{place}":
             lines.append(f"copyto(a{place}, {where[ref.number]}, casting='same_kind')")
-    arguments = ", ".join(f"a{number}" for number in range(text.arguments))
-    scratch = sum(name.startswith("s") for name in free_from)
-    header = [f"def program({arguments}, {', '.join(f's{n}=s{n}' for n in range(scratch))}):"]
-    return "\n    ".join([*header, *lines, "return"]), constants, scratch
+    arguments = [f"a{number}" for number in range(text.arguments)] + [f"{cell}={cell}" for cell in cells.scratch]
+    header = f"def program({', '.join(arguments)}):"
+    return "\n    ".join([header, *lines, "return"]), constants, len(cells.scratch)

@@ -66,6 +66,9 @@ class Tensor(Visible, Methods):
         serial: its place in the order of creation.
         version: of the variable whose memory it shows, if it shows one.
         activation: the source of a softmax or sigmoid, kept in every mode for the losses; None for all others.
+
+    An ndarray that meets a Tensor in an operation is remembered, not copied: who writes to it before the backward pass
+    changes the gradient.
     """
 
     __slots__ = ("__weakref__", "_wanted", "activation", "grad", "serial", "source", "value", "version")
