@@ -30,6 +30,7 @@ Array: TypeAlias = Any
 Rule: TypeAlias = Callable[..., Any]
 P = ParamSpec("P")
 _ndarray = np.ndarray
+_PLAIN = frozenset({int, float, bool, str, tuple, type(None)})
 _VARIADIC = 0x04  # the code flag of a function with *args
 
 
@@ -81,6 +82,7 @@ class Function(Generic[P]):
         self.label = label or self.__name__
         self.arity, self.settings, self.defaults = _signature(forward)
         self.known = frozenset(self.settings)
+        self.lacking = len(self.defaults) < len(self.settings)  # it cannot be called without settings
         self.domain, self.cases = tuple(domain), tuple(cases) or (Case(),)
         self.reference, self.expects = reference, expects
         self.registry.append(self)
@@ -200,10 +202,8 @@ class Primitive(Function[P]):
     def __call__(self, *args: P.args, **params: P.kwargs) -> Any:
         arrays: tuple[Any, ...] = args
         settings: Mapping[str, Any] = self.defaults
-        if params:
-            settings = params if len(params) == len(self.settings) else {**settings, **params}
-        if len(args) != self.arity or len(settings) != len(self.settings) or (params and self._unsorted(settings)):
-            arrays, settings = self.sort_out(args, params)
+        if params or self.lacking or len(args) != self.arity:
+            arrays, settings = self._sorted(args, params)
         listed = False
         for array in arrays:
             if type(array) is not _ndarray:
@@ -212,12 +212,15 @@ class Primitive(Function[P]):
                 listed = listed or isinstance(array, (list, tuple))
         return self.evaluate(self.arrayed(arrays) if listed else arrays, settings)
 
-    def _unsorted(self, settings: Mapping[str, Any]) -> bool:
-        """Whether a setting is unknown, not what it may be, or not as weak as it should be."""
-        for value in settings.values():  # a loop: a generator would cost three times as much
-            if isinstance(value, (Traced, np.generic)):
-                return True
-        return settings.keys() != self.known
+    def _sorted(self, args: tuple[Any, ...], params: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """As `sort_out`, at once where every setting is given by its name and is of a plain type."""
+        if len(args) == self.arity and params.keys() == self.known:
+            for value in params.values():  # a loop: a generator would cost three times as much
+                if type(value) not in _PLAIN:
+                    break
+            else:
+                return args, params
+        return self.sort_out(args, params)
 
     def evaluate(self, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Any:
         """The forward on plain arrays; the result is an ndarray, of 0 dimensions too.

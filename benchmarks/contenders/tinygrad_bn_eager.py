@@ -14,12 +14,14 @@ def prepare(workload: Workload) -> Callable[[], float]:
     kernels = workload.kernels()
     for kernel in kernels:
         last = kernel is kernels[-1]
-        model.add(tg.layers.Dense(kernel.shape[1], use_bias=last or not workload.normalized))
-        model.layers[-1].kernel.assign(kernel)
-        if not last and workload.normalized:
+        if last or not workload.normalized:
+            model.add(tg.layers.Dense(kernel.shape[1], activation=None if last else workload.activation))
+        else:
+            model.add(tg.layers.Dense(kernel.shape[1], use_bias=False))
             model.add(tg.layers.BatchNormalization())
-        if not last:
             model.add(tg.layers.Activation(workload.activation))
+    for layer, kernel in zip((layer for layer in model.layers if hasattr(layer, "kernel")), kernels, strict=True):
+        layer.kernel.assign(kernel)
     loss = tg.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = tg.optimizers.SGD(workload.learning_rate, workload.momentum)
     x, labels = workload.data()

@@ -23,14 +23,17 @@ def no_grad(function: Any = None) -> Any:
     return off if function is None else off(function)
 
 
-def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False) -> None:
-    """See `Tensor.backward`."""
+def backward(output: Tensor, gradient: Any = None, create_graph: bool = False) -> None:
+    """See `Tensor.backward`, which calls this."""
     if not output.requires_grad:
         raise RuntimeError("backward expects a Tensor made from one with requires_grad=True; nothing here asks for it")
     found = sweep([output], [gradient], None, create_graph)
     sums = {leaf: g if leaf.grad is None else leaf.grad + g for leaf, g in found.items()}
     for leaf, total in sums.items():  # only now: a failure leaves every gradient as it was
         leaf.grad = total
+
+
+Tensor.sweep = staticmethod(backward)
 
 
 def gradients(

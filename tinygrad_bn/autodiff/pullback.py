@@ -64,7 +64,7 @@ def _values(args: tuple[Any, ...]) -> list[Any]:
 def _fitted(g: Array, value: NDArray[Any]) -> Array:
     """A cotangent in the shape and dtype of its argument: summed over the axes along which that was repeated."""
     if g.shape != value.shape:
-        g = ops.sum_to(g, shape=value.shape)
+        g = ops.sum_to(g, shape=value.shape) if isinstance(g, Tensor) else ops.sum_to.forward(g, value.shape)
     return g if g.dtype == value.dtype else ops.astype(g, dtype=value.dtype)
 
 

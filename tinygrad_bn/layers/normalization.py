@@ -43,6 +43,7 @@ class _Normalization(Layer):
         """One axis gives vectors; several keep the rank of x, with 1 for the axes left out."""
         self._axes = positions(self, "axis", self.axis, len(input_shape))
         self._others = tuple(a for a in range(len(input_shape)) if a not in self._axes)
+        self._over = self._others[0] if len(self._others) == 1 else self._others  # one axis is read off faster
         self._lengths = tuple(input_shape[a] for a in self._axes)
         self._kept: tuple[Any, ...] = tuple(1 if a in self._others else length for a, length in enumerate(input_shape))
         self._shape = self._lengths if len(self._axes) == 1 else self._kept
@@ -125,7 +126,7 @@ class BatchNormalization(_Normalization):
     def forward(self, x: Any) -> Any:
         if self.statistics_frozen or not self.trainable or not self.in_training:
             return self._by_averages(x)
-        x_hat = ops.standardize(x, axis=self._others, epsilon=self.epsilon)
+        x_hat = ops.standardize(x, axis=self._over, epsilon=self.epsilon)
         self._observe(x)
         return self._scaled(x_hat)
 
@@ -145,8 +146,8 @@ class BatchNormalization(_Normalization):
         variance: Any = self.moving_variance
         if current().recorder is None:  # nobody watches: on plain arrays the same text takes half the time
             x, mean, variance = (each.value if isinstance(each, Tensor) else each for each in (x, mean, variance))
-        new_mean = ops.mean(x, axis=self._others, keepdims=True)
-        new_variance = ops.mean(ops.square(x - new_mean), axis=self._others, keepdims=True)
+        new_mean = ops.mean(x, axis=self._over, keepdims=True)
+        new_variance = ops.mean(ops.square(x - new_mean), axis=self._over, keepdims=True)
         if self.unbiased:
             n = x.size // variance.size
             new_variance = new_variance * (n / max(n - 1, 1))

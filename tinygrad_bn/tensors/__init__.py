@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -212,9 +212,9 @@ class Tensor(Visible, Methods):
             RuntimeError: nothing that it was made from requires a gradient.
             ShapeError: `gradient` is missing, or has another shape.
         """
-        from tinygrad_bn.autodiff.gradients import backward  # a floor above: a courtesy to PyTorch's users
+        self.sweep(self, gradient, create_graph)
 
-        backward(self, gradient, create_graph=create_graph)
+    sweep: ClassVar[Callable[..., None]]  # how, says the floor above: autodiff/gradients.py
 
     def detach(self) -> Tensor:
         """The same values without the graph: no gradient flows through."""
