@@ -32,9 +32,7 @@ class Workload:
         """The first kernels, each of shape (inputs, outputs)."""
         rng = np.random.default_rng(1)
         shapes = list(zip(self.sizes, self.sizes[1:], strict=False))
-        return [
-            (rng.standard_normal(shape) * np.sqrt(self.normal / shape[0])).astype(np.float32) for shape in shapes
-        ]
+        return [(rng.standard_normal(shape) * np.sqrt(self.normal / shape[0])).astype(np.float32) for shape in shapes]
 
     def data(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Inputs of shape (batch, inputs), and labels of shape (batch,)."""

@@ -71,7 +71,18 @@ _HOMES = {
     "gradcheck": "checking",
     "taylor_test": "checking",
 }
-_MODULES = ("callbacks", "datasets", "diagnostics", "initializers", "layers", "losses", "metrics", "models", "optimizers", "testing")
+_MODULES = (
+    "callbacks",
+    "datasets",
+    "diagnostics",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "testing",
+)
 
 keep_memory()
 

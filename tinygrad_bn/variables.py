@@ -58,7 +58,7 @@ class Variable(Tensor):
         return self.value
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.value.copy(), self._wanted, self.name)
+        return _remade, (type(self), self.value.copy(), self._wanted, self.name)
 
 
 class Parameter(Variable):
@@ -66,7 +66,7 @@ class Parameter(Variable):
 
     __slots__ = ()
 
-    def __init__(self, data: Any, trainable: bool = True, name: str | None = None) -> None:
+    def __init__(self, data: Any, *, name: str | None = None, trainable: bool = True) -> None:
         super().__init__(data, trainable, name)
 
     @property
@@ -83,6 +83,12 @@ class State(Variable):
     """A variable that a `Module` keeps without learning it, such as a moving average."""
 
     __slots__ = ()
+
+
+def _remade(kind: type[Variable], value: NDArray[Any], wanted: bool, name: str | None) -> Variable:
+    variable = kind(value, name=name)
+    variable.requires_grad = wanted
+    return variable
 
 
 def _restore(variable: Variable, value: NDArray[Any]) -> None:

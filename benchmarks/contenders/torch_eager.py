@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from benchmarks.workloads import Workload
 from torch import nn
+
+from benchmarks.workloads import Workload
 
 VERSION = torch.__version__
 _ACTIVATIONS = {"elu": nn.ELU, "selu": nn.SELU, "relu": nn.ReLU}

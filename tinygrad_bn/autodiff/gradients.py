@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_bn.autodiff.pullback import pullback
 from tinygrad_bn.errors import ShapeError
-from tinygrad_bn.mode import F, using
+from tinygrad_bn.mode import current, using
 from tinygrad_bn.tensors import Tensor, as_array
 
 
@@ -90,7 +90,7 @@ def sweep(
 ) -> dict[Tensor, Tensor]:
     """The pullback from Tensors to Tensors."""
     seeds = [_seed(output, cotangent) for output, cotangent in zip(outputs, cotangents, strict=True)]
-    if create_graph:
+    if create_graph or current().recorder is not None:  # a recorder wants to see the sweep too
         with using(gradients=True):
             return pullback(outputs, seeds, inputs, on_tensors=True)
     found = pullback(outputs, [seed.value for seed in seeds], inputs, on_tensors=False)

@@ -72,9 +72,7 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
             "Check that it is the file its name says, or fetch it again."
         )
     if len(content) < header:
-        raise ValueError(
-            f"{path} is truncated: its header takes {header} bytes, got {len(content)}. Fetch it again."
-        )
+        raise ValueError(f"{path} is truncated: its header takes {header} bytes, got {len(content)}. Fetch it again.")
     shape = tuple(np.frombuffer(content, ">u4", ndim, offset=4).tolist())
     promised, got = prod(shape), len(content) - header
     if got != promised:

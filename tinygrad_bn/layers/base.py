@@ -64,7 +64,8 @@ class Layer(Module):
 
     def parameter(self, name: str, shape: Sequence[Any], initializer: Any) -> Parameter:
         """A new parameter of this layer."""
-        return Parameter(initializers.get(initializer)(shape, dtype=self.dtype), self.trainable, name)
+        values = initializers.get(initializer)(shape, dtype=self.dtype)
+        return Parameter(values, name=name, trainable=self.trainable)
 
     def accept(self, x: Any) -> Any:
         """`x` as an array or Tensor of the layer's dtype; the first one tells the input shape."""

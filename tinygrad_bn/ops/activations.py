@@ -94,7 +94,9 @@ def _exponential_slope(x: Array, y: Array, alpha: float, scale: float) -> Array:
 )
 def selu(x: Array, /) -> Array:
     """scale * elu(x, alpha), the pair that keeps mean 0 and variance 1.  Reference: Klambauer et al. (2017), Eq. 2."""
-    return SELU_SCALE * np.maximum(x, zeros_like(x)) + (SELU_SCALE * SELU_ALPHA) * np.expm1(np.minimum(x, zeros_like(x)))
+    return SELU_SCALE * np.maximum(x, zeros_like(x)) + (SELU_SCALE * SELU_ALPHA) * np.expm1(
+        np.minimum(x, zeros_like(x))
+    )
 
 
 selu.defvjp(lambda g, y, x: g * _exponential_slope(x, y, SELU_SCALE * SELU_ALPHA, SELU_SCALE))

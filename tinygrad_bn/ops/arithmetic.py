@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_bn.domains import Case, away_from, boolean, interval, positive, real
+from tinygrad_bn.errors import DtypeError
 from tinygrad_bn.ops.elementary import log
 from tinygrad_bn.primitives import Array, primitive, ufunc
 
@@ -126,7 +127,9 @@ logical_not = ufunc(np.logical_not, "Whether it is false", None, label="not", do
 
 @primitive(label="as {dtype}", linear=True, cases=(Case((2, 3), dtype=np.float64),))
 def astype(x: Array, /, dtype: Any) -> Array:
-    """x in another floating `dtype`."""
+    """x in another floating `dtype`; for integers and truth values there is `discretize`."""
+    if np.dtype(dtype).kind != "f":
+        raise DtypeError(f"astype expects a floating dtype; got {dtype}. For others, use discretize")
     return x.astype(dtype)
 
 

@@ -22,8 +22,15 @@ _shared: Generator | None = None  # made at the first draw, since numpy.random i
 
 def set_random_seed(seed: int) -> None:
     """Start the shared generator, from which everything without a `seed` or `rng` of its own draws, anew."""
+    journal = current().journal
+    if journal is not None:
+        journal.note(set_random_seed, partial(_share, _shared))
+    _share(np.random.default_rng(seed))
+
+
+def _share(rng: Generator | None) -> None:
     global _shared
-    _shared = np.random.default_rng(seed)
+    _shared = rng
 
 
 def generator(rng: Generator | None = None, seed: int | None = None) -> Generator:
