@@ -249,3 +249,11 @@ def test_a_graph_made_before_can_be_swept_within(x):
     np.testing.assert_array_equal(x.grad, 2 * START)
     assert g.requires_grad  # it was asked for
     assert current().gradients
+
+
+def test_a_gradient_is_never_a_parameters_own_memory():
+    w = tg.Parameter([1.0, 2.0])
+    c = tg.tensor([0.0, 0.0], requires_grad=True)
+    (w + c).backward(w)
+    w.assign([5.0, 5.0])
+    assert c.grad.tolist() == [1.0, 2.0]

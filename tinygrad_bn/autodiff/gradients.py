@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_bn.autodiff.pullback import pullback
 from tinygrad_bn.errors import ShapeError
-from tinygrad_bn.mode import current, using
+from tinygrad_bn.mode import F, current, using
 from tinygrad_bn.tensors import Tensor, as_array
 
 
@@ -33,7 +33,7 @@ def backward(output: Tensor, gradient: Any = None, create_graph: bool = False) -
         leaf.grad = total
 
 
-Tensor.sweep = staticmethod(backward)
+Tensor._backward = staticmethod(backward)
 
 
 def gradients(
@@ -104,6 +104,8 @@ def _seed(output: Tensor, cotangent: Any) -> Tensor:
             raise ShapeError(f"a derivative starts from one element; got shape {output.shape}: give a cotangent too")
         return Tensor(np.ones(output.shape, output.dtype))
     given = cotangent if isinstance(cotangent, Tensor) else Tensor(np.array(as_array(cotangent, name="a cotangent")))
+    if given.version is not None:
+        given = given.copy()  # a variable's memory changes at its next update
     if given.shape != output.shape:
         raise ShapeError(f"a cotangent has the shape of its output, {output.shape}; got {given.shape}")
     return given if given.dtype == output.dtype else given.astype(output.dtype)
