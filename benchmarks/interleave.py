@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -98,7 +98,7 @@ def installed(contender: str) -> str | None:
     """The version of what the contender needs, or None where that is not installed."""
     try:
         return version(NEEDS[contender])
-    except Exception:
+    except PackageNotFoundError:
         return None
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.errors import SettingError
+from tinygrad_bn.module.settings import natural, not_below_zero
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,11 +84,9 @@ class EarlyStopping(Callback):
     ) -> None:
         if mode not in ("auto", "min", "max"):
             raise SettingError(names.unknown("mode", mode, ("auto", "min", "max"), "EarlyStopping"))
-        if not min_delta >= 0 or not patience >= 0:
-            raise SettingError(
-                f"EarlyStopping expects min_delta and patience of at least 0; got {min_delta!r} and {patience!r}"
-            )
-        self.monitor, self.min_delta, self.patience, self.mode = monitor, min_delta, patience, mode
+        self.monitor, self.mode = monitor, mode
+        self.min_delta = not_below_zero(self, "min_delta", min_delta)
+        self.patience = natural(self, "patience", patience, least=0)
         self.restore_best_weights = restore_best_weights
         self._best_state: dict[str, NDArray[Any]] | None = None
 
@@ -113,6 +112,7 @@ class EarlyStopping(Callback):
     def on_train_end(self) -> None:
         if self._best_state is not None:
             self.model.load_state_dict(self._best_state)
+            self._best_state = None
 
 
 class ProgressBar(Callback):
@@ -133,6 +133,7 @@ class ProgressBar(Callback):
         self._tqdm: Any = None
         self._bar: Any = None
         self._logs: Logs = {}
+        self._epoch = 0
 
     def on_train_begin(self) -> None:
         wanted = self.style == "bar" or (self.style == "auto" and _screen_is_live())
@@ -179,6 +180,7 @@ class ProgressBar(Callback):
             self._bar = None
         elif self._tqdm is None and self._logs:
             print(f"{heading}: {told(self._logs)}, {time.perf_counter() - self._began:.1f} s", flush=True)
+        self._logs = {}
 
 
 _VERBOSE: Final[dict[str | int, str]] = {"auto": "auto", 1: "bar", 2: "lines"}

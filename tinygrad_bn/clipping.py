@@ -11,8 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from tinygrad_bn import ops
+from tinygrad_bn import names, ops
 from tinygrad_bn.errors import SettingError
+from tinygrad_bn.module.settings import above_zero
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Parameter
@@ -26,7 +27,7 @@ def clip_grad_value(parameters: Iterable[Parameter], clip: float) -> None:
     Raises:
         ValueError: `clip` is not positive and finite.
     """
-    expect_limit("clip_grad_value", "clip", clip)
+    above_zero("clip_grad_value", "clip", clip)
     for parameter, grad in _with_gradients("clip_grad_value", parameters):
         parameter.grad = Tensor(clip_by_value(grad.value, clip))
 
@@ -51,11 +52,13 @@ def clip_grad_norm(
 
     Reference: Pascanu et al. (2013), Algorithm 1.
     """
-    expect_limit("clip_grad_norm", "max_norm", max_norm)
+    above_zero("clip_grad_norm", "max_norm", max_norm)
+    if norm_type not in (1, 2, "inf", np.inf):
+        raise SettingError(f"clip_grad_norm expects norm_type to be 1, 2 or inf; got {norm_type!r}")
     if nonfinite not in ("raise", "keep"):
-        raise SettingError(f"clip_grad_norm expects nonfinite='raise' or 'keep'; got {nonfinite!r}")
+        raise SettingError(names.unknown("nonfinite", nonfinite, ("raise", "keep"), "clip_grad_norm()"))
     found = _with_gradients("clip_grad_norm", parameters)
-    norm = global_norm([grad.value for _, grad in found], norm_type)
+    norm = global_norm([grad.value for _, grad in found], float(norm_type))
     if not np.isfinite(norm):
         if nonfinite == "raise":
             raise FloatingPointError(_who_is_not_finite(found, norm))
@@ -72,7 +75,7 @@ def clip_by_global_norm(arrays: Sequence[Array], max_norm: float) -> tuple[list[
         FloatingPointError: an array is not finite.
         ValueError: `max_norm` is not positive and finite.
     """
-    expect_limit("clip_by_global_norm", "max_norm", max_norm)
+    above_zero("clip_by_global_norm", "max_norm", max_norm)
     norm = global_norm(arrays)
     if not np.isfinite(norm):
         wrong = [place for place, array in enumerate(arrays) if not np.isfinite(array).all()]
@@ -90,22 +93,13 @@ def limited(array: Array, norm: float, max_norm: float) -> Array:
     return array * (max_norm / max(norm, max_norm))
 
 
-def global_norm(arrays: Sequence[Array], norm_type: NormType = 2) -> float:
+def global_norm(arrays: Sequence[Array], order: float = 2) -> float:
     """The norm of all elements of the arrays together, in float64; NaN or infinity if one of them is not finite."""
-    order = float(norm_type)
-    if order not in (1, 2, np.inf):
-        raise SettingError(f"norm_type expects 1, 2 or inf; got {norm_type!r}")
     if not len(arrays):
         return 0.0
     norms = [_norm(array, order) for array in arrays]
     finite = np.isfinite(norms).all()
     return _norm(np.array(norms), order) if finite else float(np.sum(norms))
-
-
-def expect_limit(where: str, name: str, limit: float) -> None:
-    """Raise a ValueError unless `limit` is positive and finite."""
-    if not isinstance(limit, (int, float, np.number)) or not 0 < limit < np.inf:
-        raise SettingError(f"{where} expects {name} > 0, and finite; got {limit!r}")
 
 
 def _norm(array: Array, order: float) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygrad_bn import names, ops
 from tinygrad_bn.errors import SettingError, ShapeError
-from tinygrad_bn.module.settings import number
+from tinygrad_bn.module.settings import floating, number
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -60,7 +60,9 @@ class Initializer:
 
         Raises:
             ShapeError: `shape` is not made of lengths, or the law has no meaning for it.
+            SettingError: `dtype` is not floating.
         """
+        dtype = floating(self, dtype)
         return self.draw(self._lengths(shape), ops.generator(rng, self.seed)).astype(dtype)
 
     def draw(self, shape: Shape, rng: Generator) -> NDArray[Any]:
@@ -327,6 +329,4 @@ def get(initializer: str | Initializer | type[Initializer], where: str = "") -> 
         return initializer
     if isinstance(initializer, type) and issubclass(initializer, Initializer):
         return initializer()
-    if isinstance(initializer, str) and initializer in _KINDS:
-        return _KINDS[initializer]()
-    raise SettingError(names.unknown("initializer", initializer, _KINDS, where))
+    return names.chosen("initializer", initializer, _KINDS, where)()

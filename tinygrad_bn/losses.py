@@ -19,6 +19,7 @@ import numpy as np
 from tinygrad_bn import names, ops
 from tinygrad_bn.errors import SettingError, ShapeError
 from tinygrad_bn.mode import current
+from tinygrad_bn.module.settings import above_zero
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import Tensor, as_array
 
@@ -104,9 +105,7 @@ class Huber(Loss):
     """
 
     def __init__(self, delta: float = 1.0) -> None:
-        if not 0 < delta < np.inf:
-            raise SettingError(f"Huber expects delta > 0; got {delta!r}")
-        self.delta = float(delta)
+        self.delta = above_zero(self, "delta", delta)
 
     def per_sample(self, y_true: Array, y_pred: Array) -> Array:
         error = y_pred - _cast(y_true, y_pred.dtype)
@@ -277,9 +276,7 @@ def get(loss: str | Loss | Callable[[Any, Any], Any]) -> Loss:
     if isinstance(loss, Loss):
         return loss
     if isinstance(loss, str):
-        if loss not in _BY_NAME:
-            raise SettingError(names.unknown("loss", loss, _BY_NAME))
-        return _BY_NAME[loss]()
+        return names.chosen("loss", loss, _BY_NAME)()
     if isinstance(loss, type):
         raise TypeError(f"loss expects an instance; got the class {loss.__name__}: write {loss.__name__}()")
     if not callable(loss):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tinygrad_bn import names
-from tinygrad_bn.errors import SettingError, ShapeError
+from tinygrad_bn.errors import ShapeError
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import as_array
 
@@ -131,9 +131,7 @@ def get(metric: MetricLike) -> Metric:
     if isinstance(metric, Metric):
         return metric
     if isinstance(metric, str):
-        if metric not in _BY_NAME:
-            raise SettingError(names.unknown("metric", metric, _BY_NAME))
-        return Metric(_BY_NAME[metric], metric)
+        return Metric(names.chosen("metric", metric, _BY_NAME), metric)
     if isinstance(metric, type) or not callable(metric):
         raise TypeError(f"metrics expect names, Metrics or functions of y_true and y_pred; got {metric!r}")
     return Metric(metric, getattr(metric, "__name__", "metric"))

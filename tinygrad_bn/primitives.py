@@ -128,8 +128,8 @@ class Function(Generic[P]):
         for name, value in filled.items():
             if isinstance(value, Traced):
                 raise TypeError(f"{self.__name__} expects {name} to be a fixed setting; got a {type(value).__name__}")
-            if isinstance(value, np.generic):  # as weak as Python's: it promotes no array
-                filled = {**filled, name: value.item()}
+            if isinstance(value, np.generic) or (isinstance(value, _ndarray) and value.ndim == 0):
+                filled = {**filled, name: value.item()}  # as weak as Python's: it promotes no array
         return args, filled
 
     def arrayed(self, args: Sequence[Any]) -> tuple[Any, ...]:

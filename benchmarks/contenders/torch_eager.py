@@ -9,7 +9,6 @@ from torch import nn
 
 from benchmarks.workloads import Workload
 
-VERSION = torch.__version__
 _ACTIVATIONS = {"elu": nn.ELU, "selu": nn.SELU, "relu": nn.ReLU}
 
 

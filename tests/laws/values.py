@@ -79,9 +79,10 @@ def _ruled(vertex):
 
 @law(_keeps_the_dtype)
 def settings_are_weak(function, case):
-    """A NumPy number as a setting does not make float64 of float32."""
-    chosen = {k: np.float64(v) if isinstance(v, float) else v for k, v in settings(function, case).items()}
-    assert function(*sample(function, case, np.float32), **chosen).dtype != np.float64
+    """A NumPy number or an array of 0 dimensions as a setting does not make float64 of float32."""
+    for strong in (np.float64, np.array):
+        chosen = {k: strong(v) if isinstance(v, float) else v for k, v in settings(function, case).items()}
+        assert function(*sample(function, case, np.float32), **chosen).dtype != np.float64
 
 
 @law(lambda function, case: isinstance(function.forward, np.ufunc) and function.arity == 2)

@@ -78,6 +78,27 @@ def test_a_norm_neither_overflows_nor_vanishes():
         np.testing.assert_allclose(g, [0.6, 0.8], rtol=1e-6)
 
 
+def test_infinite_numbers_have_infinite_norms_and_sums_of_exponentials():
+    inf = np.inf
+    for dtype in (np.float32, np.float64):
+        x = np.array([[-inf, -inf], [inf, 1], [inf, 800], [-inf, 1], [inf, -inf], [inf, inf]], dtype)
+        with np.errstate(all="raise", under="ignore"):
+            np.testing.assert_array_equal(tg.logsumexp(x, 1), [-inf, inf, inf, 1, inf, inf])
+            np.testing.assert_array_equal(tg.norm(x, axis=1), [inf] * 6)
+            np.testing.assert_array_equal(tg.norm(np.array([inf, 1e30], dtype)), inf)
+            assert np.isnan(tg.logsumexp(np.array([np.nan, 800], dtype)))
+            assert np.isnan(tg.norm(np.array([np.nan, inf], dtype)))
+
+
+@pytest.mark.parametrize("reduction", [tg.sum, tg.mean])
+def test_a_sum_along_a_long_axis_rounds_no_more_than_numpys(reduction):
+    for shape, axis in (((2, 10**6), 1), ((10**6, 2), 0)):
+        x = np.full(shape, 0.1, np.float32)
+        theirs = getattr(np, reduction.__name__)(x, axis=axis)
+        np.testing.assert_array_equal(reduction(x, axis), theirs)
+    assert abs(tg.sum(np.full((2, 10**6), 0.1, np.float32), 1) - 10**5).max() < 0.01
+
+
 def test_a_variance_far_from_0_does_not_cancel():
     x = np.array([1e8, 1e8 + 1, 1e8 + 2])
     np.testing.assert_allclose(tg.var(x), 2 / 3, rtol=1e-15)

@@ -33,7 +33,7 @@ split(x, 2) | split(x, 2, 2) | split(x, [1, 2], axis=1) | split(x, [], 1) | spli
 pad(m, 1) | pad(m, (1, 2)) | pad(m, ((1, 0), (0, 2)), "constant", constant_values=5) | pad(m, [[2], [1]])
 take(x, 3) | take(x, i) | take(x, i, 1) | take(x, [0, -1], axis=0) | take(v, [])
 where(mask, x, 0.0) | where(x > 0, x, -x) | where(True, v, m)
-clip(x, -1, 1) | clip(x, None, 0.5) | clip(x, a_min=0, a_max=None)
+clip(x, -1, 1) | clip(x, None, 0.5) | clip(x, a_min=0, a_max=None) | clip(x, [[0.1], [0], [-1]], [0, 1, 2, 0.5])
 maximum(x, v) | minimum(x, 0.5) | power(x, 2) | power(x, 3.0)
 add(x, v) | subtract(1, x) | multiply(x, m) | divide(x, 2)
 matmul(m, m.T) | matmul(x, m.T) | matmul(x, v) | matmul(v, m.T) | matmul(v, v)

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tinygrad_bn import ops
-from tinygrad_bn.errors import StaleGraphError
+from tinygrad_bn.errors import GradientError, StaleGraphError
 from tinygrad_bn.primitives import Array, Primitive
 from tinygrad_bn.tensors import Tensor
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
 
 _age = attrgetter("serial")
+_ARRAYS = (np.ndarray, Tensor)
 
 
 def pullback(
@@ -47,8 +50,8 @@ def pullback(
                 _refuse_if_stale(primitive, arg)
             if rule is not None and arg in vertices:
                 g_arg = rule(g, result, *arrays, **settings)
-                if g_arg.shape != arg.value.shape or g_arg.dtype is not arg.value.dtype:
-                    g_arg = _fitted(g_arg, arg.value)
+                if type(g_arg) not in _ARRAYS or g_arg.shape != arg.value.shape or g_arg.dtype is not arg.value.dtype:
+                    g_arg = _fitted(g_arg, arg.value, primitive)
                 known = pending.get(arg)
                 pending[arg] = g_arg if known is None else known + g_arg
     return found | pending  # what no vertex has taken up belongs to leaves
@@ -61,11 +64,29 @@ def _values(args: tuple[Any, ...]) -> list[Any]:
     return values
 
 
-def _fitted(g: Array, value: NDArray[Any]) -> Array:
-    """A cotangent in the shape and dtype of its argument: summed over the axes along which that was repeated."""
+def _fitted(g: Array, value: NDArray[Any], primitive: Primitive[Any]) -> Array:
+    """A cotangent in the shape and dtype of its argument: summed over the axes along which that was repeated.
+
+    Raises:
+        GradientError: what a rule of `primitive` gave is not a cotangent of the argument.
+    """
+    if isinstance(g, (int, float, np.generic)):
+        g = np.asarray(g)
+    fits = isinstance(g, (Tensor, np.ndarray)) and g.dtype.kind in "fiub"
+    if not fits or not _is_repeated(value.shape, g.shape):
+        came = f"shape {g.shape} and dtype {g.dtype}" if isinstance(g, (Tensor, np.ndarray)) else f"{g!r:.60}"
+        raise GradientError(
+            f"a rule of {primitive.__name__} has to give the cotangent of an argument of shape {value.shape}; got {came}"
+        )
     if g.shape != value.shape:
         g = ops.sum_to(g, shape=value.shape) if isinstance(g, Tensor) else ops.sum_to.forward(g, value.shape)
     return g if g.dtype == value.dtype else ops.astype(g, dtype=value.dtype)
+
+
+def _is_repeated(shape: tuple[int, ...], larger: tuple[int, ...]) -> bool:
+    """Whether an array of `shape` fills `larger` when it is broadcast."""
+    extra = len(larger) - len(shape)
+    return extra >= 0 and all(n in (1, m) for n, m in zip(shape, larger[extra:], strict=True))
 
 
 def _reaching(outputs: Iterable[Tensor], oldest: int = 0) -> set[Tensor]:

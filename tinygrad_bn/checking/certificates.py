@@ -7,6 +7,7 @@ import os
 from typing import Any, Literal, TypeAlias
 
 from tinygrad_bn.errors import GradientError
+from tinygrad_bn.files import picture
 
 Kind: TypeAlias = Literal["OK", "UNUSED", "KINK", "NOISE", "NONDETERMINISTIC", "WRONG"]
 
@@ -138,19 +139,20 @@ class Certificate:
         return {**vars(self), "verdicts": {name: verdict.to_dict() for name, verdict in self.verdicts.items()}}
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw, for each argument, how far apart the two sides are and the bound, into an SVG or PNG file."""
-        from matplotlib.figure import Figure
+        """Draw, for each argument, how far apart the two sides are and the bound, as .svg, .png or .pdf.
 
-        figure = Figure(figsize=(7, 1.2 + 0.35 * len(self.verdicts)), layout="constrained")
-        axes = figure.add_subplot(xscale="log", xlabel="difference of the two sides (dot), bound (bar)")
-        for row, (name, verdict) in enumerate(self.verdicts.items()):
-            color = "tab:green" if verdict else "tab:red"
-            axes.plot([_SMALLEST, _drawn(verdict.bound)], [row, row], color="0.75", linewidth=6)
-            axes.plot(_drawn(abs(verdict.analytic - verdict.numeric)), row, "o", color=color)
-            axes.annotate(f" {name}: {verdict.kind}", (_SMALLEST, row), xytext=(0, 5), textcoords="offset points")
-        axes.set_ylim(len(self.verdicts) - 0.3, -0.8)
-        axes.set_yticks([])
-        figure.savefig(path)
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed.
+        """
+        with picture(path, 7, 1.2 + 0.35 * len(self.verdicts)) as figure:
+            axes = figure.add_subplot(xscale="log", xlabel="difference of the two sides (dot), bound (bar)")
+            for row, (name, verdict) in enumerate(self.verdicts.items()):
+                color = "tab:green" if verdict else "tab:red"
+                axes.plot([_SMALLEST, _drawn(verdict.bound)], [row, row], color="0.75", linewidth=6)
+                axes.plot(_drawn(abs(verdict.analytic - verdict.numeric)), row, "o", color=color)
+                axes.annotate(f" {name}: {verdict.kind}", (_SMALLEST, row), xytext=(0, 5), textcoords="offset points")
+            axes.set_ylim(len(self.verdicts) - 0.3, -0.8)
+            axes.set_yticks([])
 
 
 def _drawn(size: float) -> float:

@@ -48,13 +48,16 @@ class Subject:
             raise DtypeError(f"a check of gradients expects a floating argument or parameter; got {came}")
 
     def _first_run(self) -> _Watch:
-        """What a run reads. The first run is on the inputs as given, and builds a module that had seen no shape yet."""
+        """What a run reads. The first run is on the inputs as given; a module that had seen no shape is built on them."""
         watch = _Watch()
         given = list(self._given)
         for place in self._places:
             given[place] = Tensor(np.array(as_array(given[place])), requires_grad=True)
-        with frozen_state(), np.errstate(all="ignore"), using(gradients=True, recorder=watch):
-            self._f(*_rebuilt(self._inputs, iter(given)))
+        with np.errstate(all="ignore"):
+            if hasattr(self._f, "build_on"):
+                self._f.build_on(*_rebuilt(self._inputs, iter(given)))
+            with frozen_state(), using(gradients=True, recorder=watch):
+                self._f(*_rebuilt(self._inputs, iter(given)))
         return watch
 
     def _take_parameters(self) -> None:

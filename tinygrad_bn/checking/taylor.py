@@ -11,6 +11,7 @@ import numpy as np
 from tinygrad_bn.checking.ladder import ROUNDING, Array
 from tinygrad_bn.checking.projections import Line, Projection, scales
 from tinygrad_bn.checking.subjects import Subject
+from tinygrad_bn.files import picture
 
 
 class TaylorTest:
@@ -47,18 +48,19 @@ class TaylorTest:
         return {**vars(self), "steps": self.steps.tolist(), "remainders": self.remainders.tolist()}
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw the remainders against the steps, with lines of slope 1 and 2, into an SVG or PNG file."""
-        from matplotlib.figure import Figure
+        """Draw the remainders against the steps, with lines of slope 1 and 2, as .svg, .png or .pdf.
 
-        figure = Figure(figsize=(5, 4), layout="constrained")
-        axes = figure.add_subplot(xscale="log", yscale="log", xlabel="step t", ylabel="remainder")
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed.
+        """
         drawn = np.maximum(self.remainders, np.finfo(float).tiny)
-        axes.plot(self.steps, drawn, "o-", label=f"remainder, rate {self.rate:.2f}")
-        for power in (1, 2):
-            axes.plot(self.steps, drawn[0] * (self.steps / self.steps[0]) ** power, "--", label=f"t ** {power}")
-        axes.axhline(max(self.noise, np.finfo(float).tiny), color="0.7", label="noise")
-        axes.legend()
-        figure.savefig(path)
+        with picture(path, 5, 4) as figure:
+            axes = figure.add_subplot(xscale="log", yscale="log", xlabel="step t", ylabel="remainder")
+            axes.plot(self.steps, drawn, "o-", label=f"remainder, rate {self.rate:.2f}")
+            for power in (1, 2):
+                axes.plot(self.steps, drawn[0] * (self.steps / self.steps[0]) ** power, "--", label=f"t ** {power}")
+            axes.axhline(max(self.noise, np.finfo(float).tiny), color="0.7", label="noise")
+            axes.legend()
 
 
 def taylor_test(f_or_module: Callable[..., Any], /, *inputs: Any, seed: int = 0) -> TaylorTest:

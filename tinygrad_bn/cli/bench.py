@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_bn.cli import Failure, Misuse
+from tinygrad_bn.cli.output import failing, output_file
+from tinygrad_bn.files import replacing
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -47,6 +49,8 @@ def run(options: Namespace) -> int:
     """Time the workloads, print a row for each contender, and write what was asked for."""
     if options.rounds < 1 or options.seconds <= 0:
         raise Misuse(f"expects at least one round, and seconds above 0; got {options.rounds} and {options.seconds}")
+    for path in filter(None, (options.json, options.markdown)):
+        output_file(path)
     interleave = _benchmarks()
     chosen = options.workload or list(interleave.WORKLOADS)
     unknown = [name for name in chosen if name not in interleave.WORKLOADS]
@@ -71,6 +75,8 @@ def run(options: Namespace) -> int:
             ratios = f"{row['to_products']:>11.2f}{row['to_torch'] or float('nan'):>10.2f}"
             print(f"{name:16}{row['contender']:20}{row['median_us']:>12.1f}{row['best_us']:>10.1f}{ratios}")
             rows.append(row)
+    if busy := _busy(rows):
+        print(busy, file=sys.stderr)
     machine = _machine(interleave, contenders)
     if options.json:
         _write(options.json, json.dumps({"machine": machine, "rows": rows}, indent=1))
@@ -99,6 +105,12 @@ def _with_ratios(figures: list[dict[str, Any]], ratio: Any) -> list[dict[str, An
     ]
 
 
+def _busy(rows: list[dict[str, Any]]) -> str:
+    """What makes the figures doubtful, or nothing."""
+    slowed = [f"{r['workload']} {r['contender']}" for r in rows if r["median_us"] > 2 * r["best_us"]]
+    return f"the machine was busy: the median is more than twice the best of {', '.join(slowed)}" if slowed else ""
+
+
 def _machine(interleave: Any, contenders: list[str]) -> str:
     import platform
 
@@ -117,14 +129,10 @@ def _page(rows: list[dict[str, Any]], machine: str, options: Namespace) -> str:
         to_torch = "" if row["to_torch"] is None else f"{row['to_torch']:.2f}"
         figures = f"{row['median_us']:.1f} | {row['best_us']:.1f} | {row['to_products']:.2f} | {to_torch}"
         lines.append(f"| {row['workload']} | {row['contender']} | {figures} |\n")
-    return _INTRODUCTION.format(command=command, machine=machine) + "".join(lines)
+    busy = f"\nDoubtful: {doubt}.\n" if (doubt := _busy(rows)) else ""
+    return _INTRODUCTION.format(command=command, machine=machine) + "".join(lines) + busy
 
 
 def _write(path: Path, text: str) -> None:
-    """Write beside, then rename."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text)
-        beside.replace(path)
-    except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror}") from None
+    with failing(path.parent), replacing(path) as part:
+        part.write_text(text, encoding="utf-8")

@@ -36,20 +36,20 @@ class Source(NamedTuple):
     Attributes:
         what: what they show.
         loader: of `tinygrad_bn.datasets`.
-        white: the largest value that a pixel can have.
+        largest: value that a pixel can have.
         epochs: that make about 1,400 training steps of 32.
     """
 
     what: str
     loader: str
-    white: int
+    largest: int
     epochs: int
 
 
 SOURCES: Final = {
-    "digits": Source("handwritten digits", "load_digits", white=16, epochs=30),
-    "mnist": Source("handwritten digits", "load_mnist", white=255, epochs=1),
-    "fashion-mnist": Source("pictures of clothes", "load_fashion_mnist", white=255, epochs=1),
+    "digits": Source("handwritten digits", "load_digits", largest=16, epochs=30),
+    "mnist": Source("handwritten digits", "load_mnist", largest=255, epochs=1),
+    "fashion-mnist": Source("pictures of clothes", "load_fashion_mnist", largest=255, epochs=1),
 }
 """By the name that --data takes."""
 
@@ -65,5 +65,5 @@ def load(name: str) -> Images:
         (x_train, y_train), (x_test, y_test) = getattr(datasets, source.loader)()
     except (OSError, ValueError) as error:
         raise Failure(str(error)) from error
-    white = np.float32(source.white)
-    return Images(x_train / white, y_train, x_test / white, y_test)
+    largest = np.float32(source.largest)
+    return Images(x_train / largest, y_train, x_test / largest, y_test)

@@ -1,4 +1,4 @@
-"""The folder that a command writes into: made and tried before the work begins, its files all or nothing."""
+"""Where a command writes to, a folder or a file: tried before the work begins."""
 
 from __future__ import annotations
 
@@ -22,10 +22,28 @@ def output_folder(path: Path) -> Path:
         if blocked is not None:
             raise Misuse(f"--out expects a folder; {blocked} is a file")
         path.mkdir(parents=True, exist_ok=True)
-        trial = path / f".{os.getpid()}.trial"
-        trial.touch()
-        trial.unlink()
+        _try(path)
     return path
+
+
+def output_file(path: Path) -> Path:
+    """The file `path`, which is there or can be made, in a folder that is there.
+
+    Raises:
+        Misuse: `path` is a folder.
+        Failure: its folder is missing or cannot be written into.
+    """
+    if path.is_dir():
+        raise Misuse(f"expects a file to write to; {path} is a folder")
+    with failing(path.parent):
+        _try(path.parent)
+    return path
+
+
+def _try(folder: Path) -> None:
+    trial = folder / f".{os.getpid()}.trial"
+    trial.touch()
+    trial.unlink()
 
 
 @contextmanager
@@ -35,14 +53,3 @@ def failing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Failure(f"cannot write into {folder}: {error.strerror or error}") from error
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Where to write what `path` is to hold: a file beside it that takes its place at the end, if nothing fails."""
-    beside = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        yield beside
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -13,10 +13,11 @@ import numpy as np
 from tinygrad_bn import __version__, layers
 from tinygrad_bn.checking import Certificate
 from tinygrad_bn.cli.measuring import BATCH, LEARNING_RATE, MOMENTUM, PROBE, Outcome
-from tinygrad_bn.cli.output import replacing
 from tinygrad_bn.cli.recipes import BN_MOMENTUM, DEPTH, WIDTH
 from tinygrad_bn.diagnostics.signal_plot import plot_signals
+from tinygrad_bn.diagnostics.tables import finite
 from tinygrad_bn.drawing import draw
+from tinygrad_bn.files import replacing
 from tinygrad_bn.models import Sequential
 
 _SETTINGS: Final = {
@@ -56,8 +57,7 @@ def write_signals(folder: Path, outcomes: Sequence[Outcome]) -> str:
         f"{DEPTH} hidden layers of {WIDTH} units at initialization; behind each name its test accuracy after training"
     )
     try:
-        with replacing(path) as part:
-            plot_signals(flows, part, title)
+        plot_signals(flows, path, title)
     except ModuleNotFoundError as error:
         return f"{path}: not written. {error}"
     return f"{path}: activations, back-propagated signal and weight gradients against depth"
@@ -92,4 +92,4 @@ def _plain(value: Any) -> Any:
         return [_plain(entry) for entry in value]
     if isinstance(value, np.generic):
         value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return finite(value)

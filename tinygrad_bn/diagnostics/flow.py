@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinygrad_bn import losses, ops
 from tinygrad_bn.autodiff.gradients import gradients
-from tinygrad_bn.diagnostics.tables import number, table
+from tinygrad_bn.diagnostics.tables import finite, number, table
 from tinygrad_bn.mode import frozen_state, using
 from tinygrad_bn.module import Module
 from tinygrad_bn.tensors import Tensor, as_array
@@ -63,8 +62,8 @@ class GradientFlow:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, as JSON takes them: what is not finite is None."""
-        rows = [{name: _finite(value) for name, value in row._asdict().items()} for row in self.layers]
-        return {"loss": _finite(self.loss), "layers": rows}
+        rows = [{name: finite(value) for name, value in row._asdict().items()} for row in self.layers]
+        return {"loss": finite(self.loss), "layers": rows}
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw the three columns against depth, on a logarithmic scale, as .svg, .png or .pdf. Needs matplotlib."""
@@ -91,9 +90,11 @@ def gradient_flow(model: Module, x: Any, y: Any, loss: Any) -> GradientFlow:
 
     Reference: Glorot & Bengio (2010), section 4.2.1: the signal may vanish while the kernels' gradients look even.
     """
+    inputs = as_array(x)
+    x = Tensor(inputs, requires_grad=inputs.dtype.kind == "f")
+    model.build_on(x)
     with frozen_state(), using(gradients=True):
-        inputs = as_array(x)
-        output = model(Tensor(inputs, requires_grad=inputs.dtype.kind == "f"), training=True)
+        output = model(x, training=True)
         error = losses.get(loss)(y, output)
         names = {parameter: path for path, parameter in model.named_parameters()}
         products = _products(error, names)
@@ -104,7 +105,7 @@ def gradient_flow(model: Module, x: Any, y: Any, loss: Any) -> GradientFlow:
         found = gradients(error, [*activations, *kernels], allow_unused=True)
     signals, slopes = found[: len(activations)], found[len(activations) :]
     rows = zip(kernels, activations, signals, slopes, strict=True)
-    return GradientFlow([LayerFlow(names[k], _spread(a.value), _rms(s), _rms(g)) for k, a, s, g in rows], error.item())
+    return GradientFlow([LayerFlow(names[k], _deviation(a.value), _rms(s), _rms(g)) for k, a, s, g in rows], error.item())
 
 
 def _products(result: Tensor, parameters: Mapping[Parameter, str]) -> list[tuple[Tensor, Parameter]]:
@@ -128,13 +129,9 @@ def _entering(error: Tensor, output: Tensor) -> Tensor:
     return output if through is not None or output.logits is None else output.logits
 
 
-def _spread(activations: NDArray[Any]) -> float:
+def _deviation(activations: NDArray[Any]) -> float:
     return float(np.sqrt(np.mean(np.var(activations, axis=0, dtype=np.float64))))
 
 
 def _rms(gradient: Tensor | None) -> float:
     return float("nan") if gradient is None else float(np.sqrt(np.mean(np.square(gradient.value, dtype=np.float64))))
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not isfinite(value) else value

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tinygrad_bn.files import picture
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -41,18 +43,10 @@ def plot_signals(flows: Mapping[str, GradientFlow], path: str | os.PathLike[str]
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("plots need matplotlib: pip install 'tinygrad_bn[plot]'", name=error.name) from error
-    settings = {"svg.hashsalt": "tinygrad_bn", "svg.fonttype": "path", "font.size": 9.5, "axes.axisbelow": True}
-    with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(7.6, 9.6), layout="constrained")
+    with picture(path, 7.6, 9.6) as figure:
         for axes, panel in zip(figure.subplots(len(_PANELS), 1), _PANELS, strict=True):
             _draw_panel(axes, flows, *panel)
         figure.suptitle(title, horizontalalignment="left", x=0.01, fontsize=11)
-        figure.savefig(path, dpi=144, metadata={"Date": None} if os.fspath(path).lower().endswith(".svg") else None)
 
 
 def _draw_panel(axes: Axes, flows: Mapping[str, GradientFlow], field: str, title: str, backwards: bool) -> None:

@@ -1,8 +1,10 @@
-"""Plain text tables: ASCII, as wide as their cells."""
+"""Plain text tables: ASCII, as wide as their cells; and numbers as text and JSON have them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import isfinite
+from typing import Any
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -22,6 +24,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def number(value: float) -> str:
     """Two significant digits, which is what comparing magnitudes takes."""
     return f"{value:.2g}"
+
+
+def finite(value: Any) -> Any:
+    """The value as JSON takes it: None for a number that is not finite."""
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -14,6 +14,7 @@ from tinygrad_bn.drawing.listing import to_text
 from tinygrad_bn.drawing.mermaid import to_mermaid
 from tinygrad_bn.drawing.reading import read_module, read_tensor
 from tinygrad_bn.drawing.rendering import render
+from tinygrad_bn.files import replacing
 from tinygrad_bn.names import unknown
 from tinygrad_bn.tensors import Tensor
 
@@ -123,12 +124,8 @@ class Drawing:
         if not path.parent.is_dir():
             raise FileNotFoundError(f"save expects a folder that exists; got {str(path.parent)!r}")
         content = forms[path.suffix.lower()]()
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            beside.write_bytes(content)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with replacing(path) as part:
+            part.write_bytes(content)
         return path
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:

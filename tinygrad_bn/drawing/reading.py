@@ -10,7 +10,6 @@ from typing import Any
 
 from tinygrad_bn.drawing.assembling import Assembly, Update
 from tinygrad_bn.drawing.graph import Graph, Scope
-from tinygrad_bn.errors import NotBuiltError
 from tinygrad_bn.mode import Recorder, frozen_state, using
 from tinygrad_bn.tensors import Tensor, as_array
 
@@ -46,7 +45,8 @@ def read_module(
     if not inputs:
         raise TypeError("draw expects an example input for the module: draw(module, x)")
     given = [value if isinstance(value, Tensor) else Tensor(as_array(value)) for value in inputs]
-    _build(target, given)
+    if hasattr(target, "build_on"):
+        target.build_on(*given)
     watcher = Watcher(target)
     with frozen_state(), using(recorder=watcher, gradients=True):
         outputs = _named(target(*given))
@@ -56,15 +56,6 @@ def read_module(
     noted = watcher.updates if updates else ()
     assembly = Assembly(type(target).__name__, given, called, watcher.homes, noted, gradients)
     return assembly.graph(outputs)
-
-
-def _build(target: Any, inputs: Sequence[Tensor]) -> None:
-    """Let a module that is not built yet draw its parameters now, from generators that are not put back."""
-    try:
-        target.named_parameters()
-    except NotBuiltError:
-        with using(recorder=None, gradients=False, training=False):
-            target(*inputs)
 
 
 def _by_tensor(names: Mapping[str, Tensor]) -> dict[Tensor, str]:

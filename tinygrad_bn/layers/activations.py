@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tinygrad_bn import initializers, names, ops
-from tinygrad_bn.errors import SettingError
 from tinygrad_bn.layers.base import Layer, RandomLayer, positions
 from tinygrad_bn.module import Module, Shape
 from tinygrad_bn.module.settings import number
@@ -43,11 +42,9 @@ def get(activation: ActivationLike, where: str = "") -> Callable[[Any], Any] | N
     Raises:
         SettingError: `where` was given something else; the message lists the names.
     """
-    if isinstance(activation, str) and activation in _FUNCTIONS:
-        return _FUNCTIONS[activation]
     if activation is None or (callable(activation) and not isinstance(activation, type)):
         return activation
-    raise SettingError(names.unknown("activation", activation, _FUNCTIONS, where))
+    return names.chosen("activation", activation, _FUNCTIONS, where)
 
 
 class ReLU(Layer):

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_bn import initializers, names, ops
-from tinygrad_bn.errors import AxisError, DtypeError, NotBuiltError, SettingError, ShapeError
+from tinygrad_bn.errors import AxisError, DtypeError, NotBuiltError, ShapeError
 from tinygrad_bn.module import Module, Shape, called, spelled
+from tinygrad_bn.module.settings import floating, natural
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import Parameter
 
@@ -33,6 +34,7 @@ class Layer(Module):
 
     batch_shape: Shape | None = None
     built: bool = False
+    _axes_at_least: tuple[str, ...] = ("batch", "...")
 
     def __init__(self, **options: Any) -> None:
         common = {"name": None, "dtype": np.float32, "trainable": True, "input_shape": None}
@@ -42,9 +44,7 @@ class Layer(Module):
             raise TypeError(names.unknown("argument", option, [*own, *common], f"{type(self).__name__}()"))
         chosen = {**common, **options}
         self.name = chosen["name"]
-        self.dtype = np.dtype(chosen["dtype"])
-        if self.dtype.kind != "f":
-            raise SettingError(f"{type(self).__name__} expects dtype to be floating; got {self.dtype}")
+        self.dtype = floating(self, chosen["dtype"])
         self._trainable = bool(chosen["trainable"])
         self.input_shape = chosen["input_shape"]
         if self.input_shape is not None:
@@ -52,9 +52,6 @@ class Layer(Module):
 
     def build(self, input_shape: Shape) -> None:
         """Make the parameters for inputs of this shape. A subclass makes its own, and then calls this."""
-        activation = getattr(self, "activation", None)
-        if isinstance(activation, Layer) and not activation.built:
-            activation.build(self.output_shape(input_shape))
         self.batch_shape = tuple(input_shape)
         self.built = True
 
@@ -76,8 +73,8 @@ class Layer(Module):
                 raise self.error(DtypeError, f"expects real numbers; got {x.dtype}")
             x = x.astype(self.dtype)
         if not self.built:
-            if not x.ndim:
-                raise self.expects("x of shape (batch, ...)", x)
+            if x.ndim < len(self._axes_at_least) - 1:
+                raise self.expects(f"x of shape ({', '.join(self._axes_at_least)})", x)
             self.build(self.batch_shape or (None, *x.shape[1:]))
             self.built = True
         return x
@@ -119,7 +116,7 @@ class RandomLayer(Layer):
 
     def __init__(self, seed: int | None, rng: np.random.Generator | None, **options: Any) -> None:
         super().__init__(**options)
-        self.seed = seed
+        self.seed = None if seed is None else natural(self, "seed", seed, least=0)
         self._rng = None if seed is None and rng is None else ops.generator(rng, seed)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from tinygrad_bn import initializers, ops
 from tinygrad_bn.layers.activations import ActivationLike, get
 from tinygrad_bn.layers.base import Layer, sample_shape
-from tinygrad_bn.module import Shape
+from tinygrad_bn.module import Module, Shape
 from tinygrad_bn.module.settings import natural
 
 
@@ -25,7 +25,23 @@ class Input(Layer):
         return x
 
 
-class Dense(Layer):
+class _Activating(Layer):
+    """A layer that ends in an activation; one that is a layer too is built with it, and not learned where it is not."""
+
+    def __init__(self, activation: ActivationLike, **options: Any) -> None:
+        super().__init__(**options)
+        self.activation = activation
+        self._activate = get(activation, type(self).__name__)
+        if isinstance(activation, Module) and not self.trainable:
+            activation.trainable = False
+
+    def build(self, input_shape: Shape) -> None:
+        if isinstance(self.activation, Layer) and not self.activation.built:
+            self.activation.build(self.output_shape(input_shape))
+        super().build(input_shape)
+
+
+class Dense(_Activating):
     """activation(x @ kernel + bias).
 
     `x` is (batch, ..., fan_in) and the result is (batch, ..., units); `kernel` is (fan_in, units), `bias` is (units,).
@@ -42,6 +58,8 @@ class Dense(Layer):
         ValueError: an unknown name, or `units` is not a positive integer.
     """
 
+    _axes_at_least = ("batch", "...", "features")
+
     def __init__(
         self,
         units: int,
@@ -51,19 +69,17 @@ class Dense(Layer):
         bias_initializer: Any = "zeros",
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(activation, **options)
         self.units = natural(self, "units", units)
-        self.activation = activation
         self.use_bias = use_bias
         self.kernel_initializer = kernel_initializer
         self.bias_initializer = bias_initializer
-        self._activate = get(activation, type(self).__name__)
         for initializer in (kernel_initializer, bias_initializer):
             initializers.get(initializer, type(self).__name__)
 
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) < 2:
-            raise self.expects("x of shape (batch, ..., features)", input_shape)
+            raise self.expects(f"x of shape ({', '.join(self._axes_at_least)})", input_shape)
         self.kernel = self.parameter("kernel", (input_shape[-1], self.units), self.kernel_initializer)
         self.bias = self.parameter("bias", (self.units,), self.bias_initializer) if self.use_bias else None
         super().build(input_shape)
@@ -92,13 +108,11 @@ class Flatten(Layer):
         return (input_shape[0], math.prod(length for length in input_shape[1:] if length is not None))
 
 
-class Activation(Layer):
+class Activation(_Activating):
     """activation(x), the activation given as a name, a function or a layer."""
 
     def __init__(self, activation: ActivationLike, **options: Any) -> None:
-        super().__init__(**options)
-        self.activation = activation
-        self._activate = get(activation, type(self).__name__)
+        super().__init__(activation, **options)
 
     def forward(self, x: Any) -> Any:
         return x if self._activate is None else self._activate(x)

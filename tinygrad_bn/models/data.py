@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
 from tinygrad_bn.losses import Loss
+from tinygrad_bn.module.settings import number
 from tinygrad_bn.tensors import as_array
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def divided(
         ShapeError: validation samples have another shape. Also raises as `examples`.
     """
     x, y = examples("fit", x, y)
-    if not isinstance(validation_split, (int, float, np.number)) or not 0 <= validation_split < 1:
-        raise SettingError(f"fit expects validation_split in [0, 1); got {validation_split!r}")
+    number("fit", "validation_split", validation_split, "a number in [0, 1)", lambda share: 0 <= share < 1)
     if validation_data is not None:
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
             raise SettingError(f"fit expects validation_data=(x, y); got {type(validation_data).__name__}")
@@ -96,17 +96,6 @@ def batches(data: Examples, size: int, order: NDArray[np.int64] | None = None) -
         else:
             rows = order[start : start + size]
             yield x.take(rows, axis=0), y.take(rows, axis=0)
-
-
-def count(name: str, value: Any) -> int:
-    """`value` as a positive integer.
-
-    Raises:
-        SettingError: it is not one.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise SettingError(f"{name} expects a positive integer; got {value!r}")
-    return int(value)
 
 
 def _first_bad(array: NDArray[Any]) -> str:

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_bn import losses, optimizers
+from tinygrad_bn import losses, names, optimizers
 from tinygrad_bn import metrics as metric_kinds
 from tinygrad_bn.autodiff.gradients import no_grad
 from tinygrad_bn.callbacks import Callback, progress, told
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.losses import Loss
 from tinygrad_bn.metrics import Metric, MetricLike
-from tinygrad_bn.models.data import batches, count, divided, examples, expect_truth, samples
+from tinygrad_bn.models.data import batches, divided, examples, expect_truth, samples
 from tinygrad_bn.models.history import History
 from tinygrad_bn.models.training import Averages, Step, Training
 from tinygrad_bn.module import Module
+from tinygrad_bn.module.settings import natural
 from tinygrad_bn.ops import generator
 from tinygrad_bn.optimizers import Optimizer
 
@@ -42,6 +43,7 @@ class Model(Module):
     history: History | None = None
     stop_training: bool = False
 
+    @names.checked
     def compile(
         self,
         optimizer: str | Optimizer,
@@ -61,6 +63,7 @@ class Model(Module):
             raise SettingError(f"compile expects metrics of different names; got {', '.join(called[1:])}")
         self.optimizer, self.loss, self.metrics = optimizers.get(optimizer), losses.get(loss), tuple(chosen)
 
+    @names.checked
     def fit(
         self,
         x: Any,
@@ -94,7 +97,7 @@ class Model(Module):
             ShapeError, DtypeError, ValueError: data or settings are not as they should be; nothing was trained then.
         """
         optimizer, loss = self._compiled("fit")
-        batch_size, epochs = count("fit: batch_size", batch_size), count("fit: epochs", epochs)
+        batch_size, epochs = natural("fit", "batch_size", batch_size), natural("fit", "epochs", epochs)
         data, validation = divided(x, y, validation_data, validation_split)
         history = History()
         listeners = [history, *progress(verbose), *_expect_callbacks(callbacks)]
@@ -109,6 +112,7 @@ class Model(Module):
         Training(self, step, data, validation, batch_size=batch_size, rng=rng, callbacks=listeners).run(epochs)
         return history
 
+    @names.checked
     def evaluate(
         self, x: Any, y: Any, *, batch_size: int = 32, return_dict: bool = False, verbose: int = 0
     ) -> float | list[float] | dict[str, float]:
@@ -128,12 +132,13 @@ class Model(Module):
         _, loss = self._compiled("evaluate")
         data = examples("evaluate", x, y)
         self._expect_match("evaluate", loss, data)
-        logs = self.measure(data, count("evaluate: batch_size", batch_size))
+        logs = self.measure(data, natural("evaluate", "batch_size", batch_size))
         if verbose:
             print(told(logs))
         values = list(logs.values())
         return logs if return_dict else values if len(values) > 1 else values[0]
 
+    @names.checked
     def predict(self, x: Any, batch_size: int = 32) -> NDArray[Any]:
         """The results for x of shape (n, ...), in inference mode.
 
@@ -142,7 +147,7 @@ class Model(Module):
         """
         x = samples("predict: x", x)
         with no_grad():
-            parts = batches((x, x), count("predict: batch_size", batch_size))
+            parts = batches((x, x), natural("predict", "batch_size", batch_size))
             return np.concatenate([_values(self(part, training=False)) for part, _ in parts])
 
     def measure(self, data: Examples, batch_size: int) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tinygrad_bn.errors import NotBuiltError, ShapeError
+from tinygrad_bn.errors import DtypeError, NotBuiltError, ShapeError
 from tinygrad_bn.layers.base import Layer
 from tinygrad_bn.models.model import Model
 from tinygrad_bn.module import Module, Shape, called, locate, spelled
@@ -45,8 +45,9 @@ class Sequential(Model):
         self.layers.append(layer)
         try:
             self._fit_in(len(self.layers) - 1, shape)
-        except ValueError as error:
-            locate(error, self)
+        except Exception as error:
+            if isinstance(error, (ValueError, DtypeError)):
+                locate(error, self)
             self.layers.pop()
             raise
 

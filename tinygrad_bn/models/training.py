@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,7 +85,10 @@ class Training:
         model.stop_training = False
         for callback in self.callbacks:
             callback.model, callback.epochs, callback.steps = model, epochs, -(-len(self.data[0]) // self.batch_size)
-        try:
+        with ExitStack() as ending:  # the last that was put on it comes first; all come, even where one fails
+            for callback in reversed(self.callbacks):
+                ending.callback(callback.on_train_end)
+            ending.callback(self._end)
             model.train()
             with np.errstate(over="ignore", invalid="ignore"):  # a loss of NaN is told by the loss itself
                 for callback in self.callbacks:
@@ -93,12 +97,11 @@ class Training:
                     self._epoch(epoch)
                     if model.stop_training:
                         break
-        finally:
-            model.eval()
-            for parameter in self.step.parameters:
-                parameter.grad = None
-            for callback in self.callbacks:
-                callback.on_train_end()
+
+    def _end(self) -> None:
+        self.model.eval()
+        for parameter in self.step.parameters:
+            parameter.grad = None
 
     def _epoch(self, epoch: int) -> None:
         for callback in self.callbacks:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tinygrad_bn import names
-from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
+from tinygrad_bn.errors import DtypeError, NotBuiltError, SettingError, ShapeError
 from tinygrad_bn.mode import Recorder, current, using
 from tinygrad_bn.module.files import read_arrays, write_arrays
 from tinygrad_bn.module.summary import Shape, Summary, spelled
@@ -137,6 +137,25 @@ class Module:
 
     def ensure_built(self, path: str = "") -> None:
         """Raise NotBuiltError if its parameters are still to come; `path` says where it is."""
+
+    def build_on(self, *inputs: Any) -> None:
+        """Let what is not built yet draw its parameters, by one call on `inputs`; what is there already stays as it was.
+
+        For who is about to run it inside `frozen_state()`: that puts the generators back, and the next module would
+        draw the same parameters once more.
+        """
+        try:
+            self.named_variables()
+        except NotBuiltError:
+            there = [found for _, found in walk(self) if isinstance(found, Variable)]
+            before = [(variable.version.updated, variable.numpy()) for variable in there]
+            try:
+                with using(recorder=None, gradients=False, training=False):
+                    self(*inputs)
+            finally:
+                for variable, (updated, value) in zip(there, before, strict=True):
+                    if variable.version.updated != updated:
+                        variable.assign(value, "build_on")
 
     # Its values
 

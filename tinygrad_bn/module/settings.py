@@ -1,4 +1,4 @@
-"""What the constructors of layers and initializers ask of their arguments."""
+"""What functions and constructors ask of their arguments. Each `owner` is an object, or the name of a function."""
 
 from __future__ import annotations
 
@@ -26,9 +26,39 @@ def number(
     plain = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if plain and math.isfinite(value) and holds(value):
         return value
-    raise SettingError(f"{type(owner).__name__} expects {name} to be {expected}; got {value!r}")
+    raise SettingError(f"{_called(owner)} expects {name} to be {expected}; got {value!r}")
 
 
-def natural(owner: object, name: str, value: Any) -> int:
-    """`value`, if it is an integer above 0. Raises as `number`."""
-    return int(number(owner, name, value, "a positive integer", lambda n: int(n) == n > 0 and not isinstance(n, float)))
+def above_zero(owner: object, name: str, value: Any) -> float:
+    """`value` as a float, if it is a finite number above 0. Raises as `number`."""
+    return float(number(owner, name, value, "a finite number above 0", lambda v: v > 0))
+
+
+def not_below_zero(owner: object, name: str, value: Any) -> float:
+    """`value` as a float, if it is a finite number of at least 0. Raises as `number`."""
+    return float(number(owner, name, value, "a finite number not below 0", lambda v: v >= 0))
+
+
+def natural(owner: object, name: str, value: Any, least: int = 1) -> int:
+    """`value`, if it is an integer not below `least`. Raises as `number`."""
+    expected = "a positive integer" if least == 1 else f"an integer not below {least}"
+    return int(number(owner, name, value, expected, lambda n: isinstance(n, (int, np.integer)) and n >= least))
+
+
+def floating(owner: object, dtype: Any) -> np.dtype[Any]:
+    """The floating dtype that `dtype` stands for.
+
+    Raises:
+        SettingError: it stands for none.
+    """
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.kind != "f":
+        raise SettingError(f"{_called(owner)} expects dtype to be floating, such as 'float32'; got {dtype!r}")
+    return found
+
+
+def _called(owner: object) -> str:
+    return owner if isinstance(owner, str) else type(owner).__name__

@@ -71,7 +71,13 @@ prelu.defvjp(lambda g, y, x, alpha: g * _slope(x, alpha), lambda g, y, x, alpha:
     reference=lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
 )
 def elu(x: Array, /, alpha: float = 1.0) -> Array:
-    """x where x > 0, else alpha * (exp(x) - 1), for alpha >= 0.  Reference: Clevert et al. (2016), Eq. 15."""
+    """x where x > 0, else alpha * (exp(x) - 1), for alpha >= 0.
+
+    Raises:
+        ValueError: `alpha` is below 0.
+
+    Reference: Clevert et al. (2016), Eq. 15.
+    """
     if alpha < 0:
         raise SettingError(f"elu expects alpha >= 0; got {alpha!r}")
     below = alpha * np.expm1(np.minimum(x, zeros_like(x)))
@@ -108,7 +114,13 @@ selu.defvjp(lambda g, y, x: g * _exponential_slope(x, y, SELU_SCALE * SELU_ALPHA
     reference=lambda x, alpha: np.maximum(x, 0) + alpha * np.expm1(np.minimum(x / alpha, 0)),
 )
 def celu(x: Array, /, alpha: float = 1.0) -> Array:
-    """x where x > 0, else alpha * (exp(x / alpha) - 1), for alpha > 0.  Reference: Barron (2017)."""
+    """x where x > 0, else alpha * (exp(x / alpha) - 1), for alpha > 0.
+
+    Raises:
+        ValueError: `alpha` is not above 0.
+
+    Reference: Barron (2017).
+    """
     if not alpha > 0:
         raise SettingError(f"celu expects alpha > 0; got {alpha!r}")
     return alpha * elu(x / alpha)
@@ -178,13 +190,13 @@ def gelu(x: Array, /, approximate: bool = False) -> Array:
     return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
 
 
-_along = (Case((3, 4)), Case((2, 3, 4), axis=1), Case((4,)))
+_softmax_cases = (Case((3, 4)), Case((2, 3, 4), axis=1), Case((4,)))
 
 
 @primitive(
     label="softmax",
     keeps_logits=True,
-    cases=_along,
+    cases=_softmax_cases,
     reference=lambda x, axis: np.exp(x) / np.sum(np.exp(x), axis=axis, keepdims=True),
     expects="a shape with the axis, and not empty along it",
 )
@@ -199,7 +211,7 @@ softmax.defvjp(lambda g, y, x, *, axis: y * (g - sum(g * y, axis=axis, keepdims=
 
 @primitive(
     label="log softmax",
-    cases=_along,
+    cases=_softmax_cases,
     reference=lambda x, axis: x - np.log(np.sum(np.exp(x), axis=axis, keepdims=True)),
     expects="a shape with the axis, and not empty along it",
 )

@@ -11,7 +11,7 @@ from tinygrad_bn.errors import DtypeError
 from tinygrad_bn.ops.elementary import log
 from tinygrad_bn.primitives import Array, primitive, ufunc
 
-_apart = (interval(0.5, 1.0), interval(-1.0, 0.4))  # the one never meets the other
+_never_equal = (interval(0.5, 1.0), interval(-1.0, 0.4))  # the one never meets the other
 _between_multiples = (interval(1.65, 1.75), interval(0.9, 1.6))  # the quotient lies between 1 and 2
 
 add = ufunc(np.add, "x + y", lambda g, z, x, y: g, lambda g, z, x, y: g, label="+", linear=True)
@@ -71,14 +71,14 @@ maximum = ufunc(
     "The larger of x and y; on a tie each has half the derivative",
     lambda g, z, x, y: _share(g, x > y, x >= y),
     lambda g, z, x, y: _share(g, y > x, y >= x),
-    domain=_apart,
+    domain=_never_equal,
 )
 minimum = ufunc(
     np.minimum,
     "The smaller of x and y; on a tie each has half the derivative",
     lambda g, z, x, y: _share(g, x < y, x <= y),
     lambda g, z, x, y: _share(g, y < x, y <= x),
-    domain=_apart,
+    domain=_never_equal,
 )
 
 
@@ -88,10 +88,10 @@ minimum = ufunc(
     cases=(Case(a_min=-1.0, a_max=1.0), Case(a_min=-1.0), Case(a_max=1.0)),
     reference=lambda x, a_min, a_max: np.clip(x, a_min, a_max),
 )
-def clip(x: Array, /, a_min: float | None = None, a_max: float | None = None) -> Array:
+def clip(x: Array, /, a_min: Array | None = None, a_max: Array | None = None) -> Array:
     """min(max(x, a_min), a_max), either bound left out by None; at the bounds the derivative is 1.
 
-    Bounds that are arrays or need a gradient of their own: use `maximum` and `minimum`.
+    A bound may be an array. For bounds that need a gradient of their own there are `maximum` and `minimum`.
     """
     if a_min is not None:
         x = np.maximum(x, a_min)
@@ -99,7 +99,7 @@ def clip(x: Array, /, a_min: float | None = None, a_max: float | None = None) ->
 
 
 @clip.defvjp
-def _(g: Array, y: Array, x: Array, *, a_min: float | None, a_max: float | None) -> Array:
+def _(g: Array, y: Array, x: Array, *, a_min: Array | None, a_max: Array | None) -> Array:
     if a_min is not None:
         g = g * (x >= a_min)
     return g if a_max is None else g * (x <= a_max)
@@ -113,12 +113,12 @@ def where(condition: Array, x: Array, y: Array, /) -> Array:
 
 where.defvjp(None, lambda g, z, c, x, y: where(c, g, 0.0), lambda g, z, c, x, y: where(c, 0.0, g))
 
-equal = ufunc(np.equal, "Whether x = y", None, None, label="==", domain=_apart)
-not_equal = ufunc(np.not_equal, "Whether x and y differ", None, None, label="!=", domain=_apart)
-less = ufunc(np.less, "Whether x < y", None, None, label="<", domain=_apart)
-less_equal = ufunc(np.less_equal, "Whether x <= y", None, None, label="<=", domain=_apart)
-greater = ufunc(np.greater, "Whether x > y", None, None, label=">", domain=_apart)
-greater_equal = ufunc(np.greater_equal, "Whether x >= y", None, None, label=">=", domain=_apart)
+equal = ufunc(np.equal, "Whether x = y", None, None, label="==", domain=_never_equal)
+not_equal = ufunc(np.not_equal, "Whether x and y differ", None, None, label="!=", domain=_never_equal)
+less = ufunc(np.less, "Whether x < y", None, None, label="<", domain=_never_equal)
+less_equal = ufunc(np.less_equal, "Whether x <= y", None, None, label="<=", domain=_never_equal)
+greater = ufunc(np.greater, "Whether x > y", None, None, label=">", domain=_never_equal)
+greater_equal = ufunc(np.greater_equal, "Whether x >= y", None, None, label=">=", domain=_never_equal)
 logical_and = ufunc(np.logical_and, "Whether both are true", None, None, label="and", domain=(boolean,))
 logical_or = ufunc(np.logical_or, "Whether one of them is true", None, None, label="or", domain=(boolean,))
 logical_xor = ufunc(np.logical_xor, "Whether exactly one of them is true", None, None, label="xor", domain=(boolean,))

@@ -27,7 +27,11 @@ def _hot(labels: Array, classes: int) -> Array:
     expects="labels of shape (...) and logits of shape (..., classes)",
 )
 def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
-    """-log softmax(logits)[label] along the last axis, for integer labels; inf for a label that is no class."""
+    """-log softmax(logits)[label] along the last axis, for integer labels; inf for a label that is no class.
+
+    Raises:
+        ShapeError: the labels are not one for each row of logits.
+    """
     if labels.shape != logits.shape[:-1]:
         raise ValueError
     shifted = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
@@ -49,7 +53,11 @@ sparse_softmax_crossentropy.defvjp(None, _to_logits)
     expects="targets and logits of one shape (..., classes)",
 )
 def softmax_crossentropy(targets: Array, logits: Array, /) -> Array:
-    """-sum(targets * log softmax(logits)) along the last axis, for probabilities or one-hot targets."""
+    """-sum(targets * log softmax(logits)) along the last axis, for probabilities or one-hot targets.
+
+    Raises:
+        ShapeError: targets and logits differ in shape.
+    """
     if targets.shape != logits.shape:
         raise ValueError
     return -sum(targets * log_softmax(logits), axis=-1)

@@ -75,7 +75,11 @@ matmul.defvjp(_to_x, _to_y)
     reference=lambda x, kernel, bias: np.einsum("...n,nm->...m", x, kernel) + bias,
 )
 def affine(x: Array, kernel: Array, bias: Array, /) -> Array:
-    """x @ kernel + bias."""
+    """x @ kernel + bias.
+
+    Raises:
+        ShapeError: the shapes do not fit; the bias never repeats the product.
+    """
     product = x.dot(kernel) if x.ndim == kernel.ndim == 2 else np.matmul(x, kernel)
     y = product + bias
     if y.shape != product.shape:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +22,23 @@ _shared: Generator | None = None  # made at the first draw, since numpy.random i
 
 
 def set_random_seed(seed: int) -> None:
-    """Start the shared generator, from which everything without a `seed` or `rng` of its own draws, anew."""
+    """Start the shared generator, from which everything without a `seed` or `rng` of its own draws, anew.
+
+    Raises:
+        ValueError: `seed` is no integer, or below 0.
+    """
+    fresh = _seeded(seed, "set_random_seed")
     journal = current().journal
     if journal is not None:
         journal.note(set_random_seed, partial(_share, _shared))
-    _share(np.random.default_rng(seed))
+    _share(fresh)
+
+
+def _seeded(seed: int, name: str) -> Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise SettingError(f"{name} expects an integer, at least 0; got {seed!r}") from None
 
 
 def _share(rng: Generator | None) -> None:
@@ -38,12 +51,13 @@ def generator(rng: Generator | None = None, seed: int | None = None) -> Generato
 
     Raises:
         TypeError: `rng` is not a numpy.random.Generator.
+        ValueError: `seed` is no integer, or below 0.
     """
     global _shared
     if rng is None and seed is None:
         rng = _shared = _shared or np.random.default_rng()
     elif rng is None:
-        rng = np.random.default_rng(seed)
+        rng = _seeded(seed, "seed")
     elif not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng expects a numpy.random.Generator, such as np.random.default_rng(0); got {rng!r}")
     journal = current().journal
@@ -70,8 +84,16 @@ uniform.defvjp()
 normal.defvjp()
 
 
+def _ascend(*numbers: float) -> bool:
+    """Whether these are numbers, none below the one before."""
+    try:
+        return all(low <= high for low, high in pairwise(numbers))
+    except (TypeError, ValueError):  # what cannot be compared, or gives more than one answer
+        return False
+
+
 def _probability(name: str, rate: float) -> float:
-    if not 0 <= rate < 1:
+    if not (_ascend(0, rate) and rate < 1):
         raise SettingError(f"{name} expects a rate in [0, 1); got {rate!r}")
     return float(rate)
 
@@ -129,7 +151,7 @@ def rrelu(
 
     Reference: Xu et al. (2015), with the slope itself drawn instead of its reciprocal, as in PyTorch.
     """
-    if not 0 <= lower <= upper:
+    if not _ascend(0, lower, upper):
         raise SettingError(f"rrelu expects 0 <= lower <= upper; got lower={lower!r} and upper={upper!r}")
     if not training:
         return leaky_relu(x, alpha=(lower + upper) / 2)

@@ -17,15 +17,15 @@ from tinygrad_bn.primitives import Array, derived, primitive
 
 Axis = int | tuple[int, ...] | None
 
-_over = (
+axis_cases = (
     Case((3, 4)),
     Case((3, 4), axis=0),
     Case((2, 3, 4), axis=(0, -1)),
     Case((3, 4), axis=1, keepdims=True),
     Case(()),
 )
-_expects = "axes that x has"
-_filled = "axes that x has, not empty ones"
+has_axes = "axes that x has"
+not_empty = "an x that is not empty: at least one value along each axis"
 
 
 def along(axis: Axis, ndim: int) -> frozenset[int]:
@@ -84,18 +84,24 @@ def count(x: Array, axis: Axis) -> int:
 
 
 def summed(x: Array, axis: Axis, keepdims: bool) -> Array:
-    """The sum over `axis`. Along one axis of a matrix that is a product with ones, in a third of the time."""
+    """The sum over `axis`. Along a short axis of a matrix that is a product with ones, in a third of the time.
+
+    Along a long one the product would round more than NumPy's sum does.
+    """
     if x.ndim != 2 or axis not in _ALONG or x.dtype.char not in "fd":
         return np.add.reduce(x, axis=axis, keepdims=keepdims)
     columns = _ALONG[axis]
+    if x.shape[0 if columns else 1] > _SHORT:
+        return np.add.reduce(x, axis=axis, keepdims=keepdims)
     sums = np.dot(ones(x.shape[0], x.dtype), x) if columns else np.dot(x, ones(x.shape[1], x.dtype))
     return sums.reshape((1, -1) if columns else (-1, 1)) if keepdims else sums
 
 
+_SHORT = 4096
 _ALONG: dict[Any, bool] = {0: True, (0,): True, 1: False, -1: False, (1,): False, (-1,): False}
 
 
-@primitive(label="sum axis={axis}", linear=True, cases=_over, expects=_expects)
+@primitive(label="sum axis={axis}", linear=True, cases=axis_cases, expects=has_axes)
 def sum(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """The sum over `axis` (an int, several, or None for all), which `keepdims` leaves behind with length 1."""
     return summed(x, axis, keepdims)
@@ -106,7 +112,11 @@ sum.defvjp(lambda g, y, x, *, axis, keepdims: broadcast_to(spread(g, x, axis), s
 
 @primitive(label="broadcast {shape}", linear=True, cases=(Case((3, 1), shape=(2, 3, 4)), Case((), shape=(2,))))
 def broadcast_to(x: Array, /, shape: int | tuple[int, ...]) -> Array:
-    """x repeated along axes of length 1, and along new ones in front, to fill `shape`."""
+    """x repeated along axes of length 1, and along new ones in front, to fill `shape`.
+
+    Raises:
+        ShapeError: x cannot be repeated to fill it.
+    """
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     if math.prod(shape) > 4096:
         return np.broadcast_to(x, shape)
@@ -137,7 +147,7 @@ def spread_to(g: Array, x: Array) -> Array:
     return g.reshape((1,) * (x.ndim - g.ndim) + g.shape)
 
 
-@primitive(label="mean axis={axis}", linear=True, cases=_over, expects=_filled)
+@primitive(label="mean axis={axis}", linear=True, cases=axis_cases, expects=not_empty)
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """sum(x) / n over the n values along `axis`, which `keepdims` leaves behind with length 1."""
     return summed(x, axis, keepdims) / count(x, axis)
@@ -152,7 +162,7 @@ def _extremum(g: Array, y: Array, x: Array, *, axis: Axis, keepdims: bool) -> Ar
     return spread(g, x, axis) * (ties / maximum(sum(ties, axis=axis, keepdims=True), 1.0))
 
 
-@primitive(label="max axis={axis}", domain=(distinct,), cases=_over, expects=_filled)
+@primitive(label="max axis={axis}", domain=(distinct,), cases=axis_cases, expects=not_empty)
 def max(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """The largest value over `axis`, `keepdims` as in `sum`; ties share the derivative evenly."""
     return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
@@ -161,7 +171,7 @@ def max(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
 max.defvjp(_extremum)
 
 
-@primitive(label="min axis={axis}", domain=(distinct,), cases=_over, expects=_filled)
+@primitive(label="min axis={axis}", domain=(distinct,), cases=axis_cases, expects=not_empty)
 def min(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """The smallest value over `axis`, `keepdims` as in `sum`; ties share the derivative evenly."""
     return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
@@ -172,9 +182,9 @@ min.defvjp(_extremum)
 
 @derived(
     domain=(interval(-2.0, 2.0),),
-    cases=_over,
+    cases=axis_cases,
     reference=lambda x, axis, keepdims: np.prod(x, axis=axis, keepdims=keepdims),
-    expects=_expects,
+    expects=has_axes,
 )
 def prod(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """The product over `axis`, `keepdims` as in `sum`, with right derivatives of every order where factors are 0.
@@ -195,12 +205,13 @@ def prod(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     return product.reshape(kept(x.shape, axis)) if keepdims else product
 
 
-@primitive(label="logsumexp axis={axis}", cases=_over, expects=_filled)
+@primitive(label="logsumexp axis={axis}", cases=axis_cases, expects=not_empty)
 def logsumexp(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over `axis`, `keepdims` as in `sum`, without overflow."""
     top = np.maximum.reduce(x, axis=axis, keepdims=True)
-    total = np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)
-    return (np.log(total) + top).reshape(left(x.shape, axis, keepdims))
+    shift = np.nan_to_num(top, nan=np.nan)  # finite, for inf - inf is no number
+    total = np.add.reduce(np.exp(x - shift), axis=axis, keepdims=True)
+    return (np.log(total + (total == 0)) + top).reshape(left(x.shape, axis, keepdims))
 
 
 logsumexp.defvjp(lambda g, y, x, *, axis, keepdims: spread(g, x, axis) * exp(x - spread(y, x, axis)))
@@ -215,7 +226,7 @@ def cumsum(x: Array, /, axis: int | None = None) -> Array:
 cumsum.defvjp(lambda g, y, x, *, axis: flip(cumsum(flip(g, axis), axis=axis), axis).reshape(x.shape))
 
 
-@primitive(domain=(distinct,), cases=(Case((3, 4)), Case((3, 4), axis=0)), expects=_filled)
+@primitive(domain=(distinct,), cases=(Case((3, 4)), Case((3, 4), axis=0)), expects=not_empty)
 def argmax(x: Array, /, axis: int | None = None) -> Array:
     """The index of the largest value along `axis`; it has no gradient."""
     return np.argmax(x, axis=axis)
@@ -224,7 +235,7 @@ def argmax(x: Array, /, axis: int | None = None) -> Array:
 argmax.defvjp(None)
 
 
-@primitive(domain=(distinct,), cases=(Case((3, 4)), Case((3, 4), axis=0)), expects=_filled)
+@primitive(domain=(distinct,), cases=(Case((3, 4)), Case((3, 4), axis=0)), expects=not_empty)
 def argmin(x: Array, /, axis: int | None = None) -> Array:
     """The index of the smallest value along `axis`; it has no gradient."""
     return np.argmin(x, axis=axis)
@@ -233,7 +244,7 @@ def argmin(x: Array, /, axis: int | None = None) -> Array:
 argmin.defvjp(None)
 
 
-@primitive(domain=(boolean,), cases=_over, expects=_expects)
+@primitive(domain=(boolean,), cases=axis_cases, expects=has_axes)
 def all(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """Whether every value over `axis` is true; `keepdims` as in `sum`."""
     return np.logical_and.reduce(x, axis=axis, keepdims=keepdims)
@@ -242,7 +253,7 @@ def all(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
 all.defvjp(None)
 
 
-@primitive(domain=(boolean,), cases=_over, expects=_expects)
+@primitive(domain=(boolean,), cases=axis_cases, expects=has_axes)
 def any(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """Whether some value over `axis` is true; `keepdims` as in `sum`."""
     return np.logical_or.reduce(x, axis=axis, keepdims=keepdims)

@@ -222,7 +222,12 @@ def _filled_in(index: tuple[Index, ...], arrays: Sequence[Array]) -> tuple[Any, 
     expects="an axis that x has, and indices inside it",
 )
 def take(x: Array, indices: Array, /, axis: int | None = None) -> Array:
-    """The elements of x at `indices` along `axis`; None counts through the flattened x."""
+    """The elements of x at `indices` along `axis`; None counts through the flattened x.
+
+    Raises:
+        AxisError: x lacks the axis.
+        IndexError: an index lies outside of it.
+    """
     if not indices.size:
         indices = indices.astype(np.int64)  # NumPy makes floats of an empty list
     if axis is None:

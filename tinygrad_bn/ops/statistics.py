@@ -7,7 +7,7 @@ import numpy as np
 from tinygrad_bn.domains import Case, away_from, distinct
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.ops.elementary import abs, sqrt, square
-from tinygrad_bn.ops.reductions import Axis, _filled, _over, along, count, left, max, mean, spread, sum, summed
+from tinygrad_bn.ops.reductions import Axis, along, axis_cases, count, left, max, mean, not_empty, spread, sum, summed
 from tinygrad_bn.primitives import Array, derived, primitive
 
 
@@ -23,10 +23,10 @@ def _freedom(x: Array, axis: Axis, ddof: int) -> int:
     return n
 
 
-_spare = "axes that x has, and more than ddof values along them"
+_more_than_ddof = "axes that x has, and more than ddof values along them"
 
 
-@derived(cases=(*_over, Case((3, 4), axis=0, ddof=1)), reference=np.var, expects=_spare)
+@derived(cases=(*axis_cases, Case((3, 4), axis=0, ddof=1)), reference=np.var, expects=_more_than_ddof)
 def var(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
     """sum((x - mean(x)) ** 2) / (n - ddof) over `axis`, `keepdims` as in `sum`, in two passes: nothing cancels."""
     return sum(square(x - mean(x, axis, keepdims=True)), axis, keepdims) / _freedom(x, axis, ddof)
@@ -35,9 +35,9 @@ def var(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -
 @primitive(
     label="std axis={axis}",
     domain=(distinct,),
-    cases=(*_over[:-1], Case((3, 4), axis=0, ddof=1)),
+    cases=(*axis_cases[:-1], Case((3, 4), axis=0, ddof=1)),
     reference=np.std,
-    expects=_spare,
+    expects=_more_than_ddof,
 )
 def std(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
     """sqrt(var(x)) over `axis`, `ddof` as in `var` and `keepdims` as in `sum`; the derivative at a constant is 0."""
@@ -56,14 +56,14 @@ def _(g: Array, y: Array, x: Array, *, axis: Axis, ddof: int, keepdims: bool) ->
 @primitive(
     label="norm axis={axis}",
     domain=(away_from(0.0),),
-    cases=(*_over[:-1],),
+    cases=(*axis_cases[:-1],),
     reference=lambda x, axis, keepdims: np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims)),
-    expects=_filled,
+    expects=not_empty,
 )
 def euclidean_norm(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """sqrt(sum(x ** 2)) over `axis`, `keepdims` as in `sum`, without overflow; the derivative at 0 is 0."""
     largest = np.maximum.reduce(np.abs(x), axis=axis, keepdims=True)
-    scale = largest + (largest == 0)
+    scale = np.nan_to_num(largest + (largest == 0), nan=np.nan)  # finite, for inf / inf is no number
     total = np.add.reduce(np.square(x / scale), axis=axis, keepdims=True)
     return (scale * np.sqrt(total)).reshape(left(x.shape, axis, keepdims))
 
@@ -84,7 +84,7 @@ euclidean_norm.defvjp(lambda g, y, x, *, axis, keepdims: spread(g, x, axis) * (x
         Case((2, 3, 4)),
     ),
     reference=np.linalg.norm,
-    expects=_filled,
+    expects=not_empty,
 )
 def norm(x: Array, /, ord: float | str | None = None, axis: Axis = None, keepdims: bool = False) -> Array:
     """The norm over `axis` (None: of all elements), `keepdims` as in `sum`; the derivative at 0 is 0.
@@ -117,7 +117,7 @@ def _standardized(x: Array, axis: Axis, epsilon: float) -> Array:
     label="deviation axis={axis}",
     cases=(Case((5, 3), axis=0, epsilon=1e-3), Case((4, 2, 3), axis=(0, 1), epsilon=1e-5)),
     reference=lambda x, axis, epsilon: np.sqrt(np.var(x, axis=axis, keepdims=True) + epsilon),
-    expects=_filled,
+    expects=not_empty,
 )
 def deviation(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
     """sqrt(var(x) + epsilon) over `axis`, which stays behind with length 1."""
@@ -138,7 +138,7 @@ def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: flo
         Case((1, 3), axis=0, epsilon=1e-3),
     ),
     reference=_standardized,
-    expects=_filled,
+    expects=not_empty,
 )
 def standardize(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
     """(x - mean(x)) / sqrt(var(x) + epsilon), mean and biased variance taken over `axis`.

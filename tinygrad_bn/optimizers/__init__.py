@@ -5,14 +5,12 @@
     optimizer.step(model.parameters())
     optimizer.zero_grad()
 
-The order within a step is clip, regularizer, decay, constraint: the gradients of the loss are clipped; what a
-regularizer adds to them is not; the weights decay and take their step; a constraint has the last word.
+The order within a step is clip, decay, update: the gradients are clipped; then the weights decay and take their step.
 """
 
 from __future__ import annotations
 
 from tinygrad_bn import names
-from tinygrad_bn.errors import SettingError
 from tinygrad_bn.optimizers.base import Optimizer, Rate
 from tinygrad_bn.optimizers.sgd import SGD
 
@@ -31,9 +29,7 @@ def get(optimizer: str | Optimizer) -> Optimizer:
     if isinstance(optimizer, Optimizer):
         return optimizer
     if isinstance(optimizer, str):
-        if optimizer.lower() not in _BY_NAME:
-            raise SettingError(names.unknown("optimizer", optimizer, _BY_NAME))
-        return _BY_NAME[optimizer.lower()]()
+        return names.chosen("optimizer", optimizer.lower(), _BY_NAME)()
     if isinstance(optimizer, type):
         raise TypeError(
             f"optimizer expects an instance; got the class {optimizer.__name__}: write {optimizer.__name__}()"

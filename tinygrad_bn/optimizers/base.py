@@ -10,8 +10,9 @@ import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.capturing.inplace import InPlace
-from tinygrad_bn.clipping import clip_by_value, expect_limit, global_norm, limited
+from tinygrad_bn.clipping import clip_by_value, global_norm, limited
 from tinygrad_bn.errors import SettingError, ShapeError
+from tinygrad_bn.module.settings import above_zero, number
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import Parameter, State, Variable
@@ -52,17 +53,14 @@ class Rate:
         """`value` as a float.
 
         Raises:
-            TypeError, ValueError: it is not a number from 0 to `below`.
+            SettingError: it is not a number from 0 to `below`.
         """
         if value is None and self.optional:
             return None
-        if not isinstance(value, (int, float, np.number, np.ndarray)) or np.size(value) != 1:
-            raise TypeError(f"{where} expects {self.name} to be a number; got {value!r}")
-        number = float(np.asarray(value).item())
-        if not 0 <= number < self.below:
-            allowed = f"in [0, {self.below:g})" if self.below < np.inf else "at least 0, and finite"
-            raise SettingError(f"{where} expects {self.name} {allowed}; got {value!r}")
-        return number
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.item()
+        allowed = f"a number in [0, {self.below:g})" if self.below < np.inf else "a finite number not below 0"
+        return float(number(where, self.name, value, allowed, lambda rate: 0 <= rate < self.below))
 
 
 class Optimizer:
@@ -116,7 +114,7 @@ class Optimizer:
         if len(given) > 1:
             raise SettingError(f"{self._name} expects at most one of {', '.join(_LIMITS)}; got {', '.join(given)}")
         for name, limit in given.items():
-            expect_limit(self._name, name, limit)
+            above_zero(self._name, name, limit)
 
     def __repr__(self) -> str:
         settings = {name: getattr(self, name, None) for name in _arguments(type(self))}
@@ -139,7 +137,8 @@ class Optimizer:
         """Update each parameter that is trainable and has a gradient; the others stay as they are.
 
         Raises:
-            TypeError: these are not parameters.
+            TypeError: these are not parameters, or a gradient is not a Tensor.
+            ShapeError: a gradient has another shape than its parameter. Nothing was updated in any of these cases.
             RuntimeError: none of them has a gradient.
         """
         learned = self._learned(parameters)
@@ -169,21 +168,30 @@ class Optimizer:
         Raises:
             ValueError: a name is unknown, or a value does not fit. Nothing has been changed then.
         """
-        for key in state:
-            position, _, slot = key.partition(".")
-            if key not in self._rates and not (position.isdigit() and slot in self.slots):
-                choices = [*self._rates, *(f"0.{slot}" for slot in self.slots)]
-                raise SettingError(names.unknown("entry", key, choices, f"the state of {self._name}"))
         rates = {key: getattr(type(self), key).checked(state[key], self._name) for key in state if key in self._rates}
         slots = {key: np.array(as_array(value)) for key, value in state.items() if key not in rates}
-        present = self._states()
-        for key, variable in present.items():
-            self._expect_fit(key, slots.get(key, variable.value), variable.shape)
+        allowed = self._slots_with(rates)
+        shapes = dict(enumerate(parameter.shape for parameter in self._known))
+        for key, value in slots.items():
+            position, _, slot = key.partition(".")
+            if not position.isdecimal() or slot not in allowed:
+                choices = [*self._rates, *(f"0.{slot}" for slot in allowed)]
+                raise SettingError(names.unknown("entry", key, choices, f"the state of {self._name}"))
+            self._expect_fit(key, value, shapes.get(int(position), value.shape))
         for name, rate in rates.items():
             self._set_rate(name, rate)
-        for key, variable in present.items():
+        for key, variable in self._states().items():
             variable.assign(slots.pop(key, 0.0), "load_state_dict")
         self._loaded = slots
+
+    def _slots_with(self, rates: dict[str, float | None]) -> tuple[str, ...]:
+        """The slots that there would be with these rates."""
+        present = self._rates
+        self._rates = {**present, **rates}
+        try:
+            return self.slots
+        finally:
+            self._rates = present
 
     def _states(self) -> dict[str, State]:
         return {
@@ -207,11 +215,21 @@ class Optimizer:
             if not isinstance(parameter, Parameter):
                 raise TypeError(f"{self._name}.step expects Parameters, as model.parameters(); got {parameter!r:.60}")
             self._known.setdefault(parameter, {})
-            if parameter.trainable and parameter.grad is not None:
-                learned[parameter] = parameter.grad
+            grad = parameter.grad
+            if grad is not None and parameter.trainable:
+                if not isinstance(grad, Tensor) or grad.shape != parameter.shape:
+                    raise self._unfit(parameter)
+                learned[parameter] = grad
         if not learned:
             raise RuntimeError(f"{self._name}.step found no parameter with a gradient: call loss.backward() first")
         return list(learned.items())
+
+    def _unfit(self, parameter: Parameter) -> Exception:
+        """The error of a gradient that is not one of this parameter."""
+        expected = f"{self._name}.step expects the gradient of {parameter.name or 'a parameter'} to be a Tensor"
+        if not isinstance(parameter.grad, Tensor):
+            return TypeError(f"{expected}; got {type(parameter.grad).__name__}")
+        return ShapeError(f"{expected} of its shape, {parameter.shape}; got {parameter.grad.shape}")
 
     def _clipped(self, gradients: list[NDArray[Any]]) -> list[NDArray[Any]]:
         if self.clipvalue is not None:
@@ -258,10 +276,14 @@ class Optimizer:
 
     def _set_rate(self, name: str, value: float | None) -> None:
         old = self._rates.get(name)
+        self._rates[name] = value
         if (value is None, not value) != (old is None, not old):  # slots and programs depend on which rates there are
             for made in (self._arrays, self._programs, self._plans):
                 made.clear()
-        self._rates[name] = value
+            for states in self._known.values():  # what is needed no longer, is forgotten
+                for slot in states.keys() - set(self.slots):
+                    del states[slot]
+            self._loaded = {key: array for key, array in self._loaded.items() if key.partition(".")[2] in self.slots}
         for arrays in self._arrays.values():
             if name in arrays:
                 arrays[name][...] = value

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
 import numpy as np
 
 from tinygrad_bn import ops
-from tinygrad_bn.errors import DtypeError
+from tinygrad_bn.errors import DtypeError, ShapeError
 from tinygrad_bn.mode import current
 from tinygrad_bn.primitives import Primitive
 from tinygrad_bn.tensors.arrays import NUMBERS, as_argument, as_array, parted
@@ -60,7 +60,6 @@ class Tensor(Visible, Methods):
 
     Attributes:
         value: the ndarray itself; not to be written.
-        grad: what `backward` has accumulated for this leaf, a Tensor, or None.
         source: (primitive, arguments, settings); None for a leaf, and where no gradient is wanted.
         serial: its place in the order of creation.
         version: of the variable whose memory it shows, if it shows one.
@@ -70,11 +69,11 @@ class Tensor(Visible, Methods):
     changes the gradient.
     """
 
-    __slots__ = ("__weakref__", "_wanted", "activation", "grad", "serial", "source", "value", "version")
+    __slots__ = ("__weakref__", "_grad", "_wanted", "activation", "serial", "source", "value", "version")
     __hash__ = object.__hash__
 
     value: NDArray[Any]
-    grad: Tensor | None
+    _grad: Tensor | None
     source: Source | None
     serial: int
     version: Version | None
@@ -83,7 +82,7 @@ class Tensor(Visible, Methods):
 
     def __init__(self, value: NDArray[Any], requires_grad: bool = False) -> None:
         self.value = value
-        self.grad = self.source = self.version = self.activation = None
+        self._grad = self.source = self.version = self.activation = None
         self.serial = next_serial()
         self._wanted = False
         if requires_grad:
@@ -113,7 +112,7 @@ class Tensor(Visible, Methods):
         result = _new(Tensor)
         result.value = value if type(value) is _ndarray else np.asarray(value)
         result.serial = next_serial()
-        result.grad = None
+        result._grad = None
         result.version = version and _shared_version(value, args)
         result.activation = (primitive, args, params) if primitive.keeps_logits else None
         result._wanted = wanted = wanted and mode.gradients and primitive.differentiable
@@ -214,6 +213,21 @@ class Tensor(Visible, Methods):
         self._backward(self, gradient, create_graph)
 
     _backward: ClassVar[Callable[..., None]]  # set by the floor above, autodiff/gradients.py
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What `backward` has accumulated for this leaf, or None; can be set to an array or Tensor of its shape."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, gradient: ArrayLike | Tensor | None) -> None:
+        if gradient is None:
+            self._grad = None
+            return
+        given = gradient if isinstance(gradient, Tensor) else Tensor(np.array(as_array(gradient, name="grad")))
+        if given.shape != self.shape:
+            raise ShapeError(f"grad expects the shape of its Tensor, {self.shape}; got {given.shape}")
+        self._grad = given if given.dtype == self.dtype else given.astype(self.dtype)
 
     def detach(self) -> Tensor:
         """The same values without the graph: no gradient flows through."""

@@ -160,7 +160,7 @@ def _without_us(function: Callable[..., Any], name: str, args: Any, options: Map
 
     result = function(*map(seen, args), **{key: seen(option) for key, option in options.items()})
     parts = result if isinstance(result, (list, tuple)) else (result,)
-    if wanted and any(isinstance(part, (np.ndarray, np.floating)) and part.dtype.kind == "f" for part in parts):
+    if wanted and any(isinstance(part, (np.ndarray, np.inexact)) and part.dtype.kind in "fc" for part in parts):
         raise TypeError(f"np.{name} has no derivative here; use a tg function, or .detach() to go without")
     return result
 
