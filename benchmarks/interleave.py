@@ -36,7 +36,9 @@ class Contender:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.name} ended with exit status {self.process.wait()}")
+            status = self.process.wait()
+            self.close()
+            raise RuntimeError(f"{self.name} ended with exit status {status}")
         return json.loads(line)
 
     def burst(self, seconds: float) -> None:
@@ -47,20 +49,21 @@ class Contender:
 
     def close(self) -> None:
         """End the process."""
-        self.process.kill()
-        self.process.wait()
+        with self.process:
+            self.process.kill()
 
 
 def compare(workload: str, contenders: list[str], rounds: int, seconds: float) -> Iterator[dict[str, Any]]:
     """Time the contenders in turn; give the figures of each: microseconds a step, and the losses of the first steps.
 
     Raises:
-        RuntimeError: the contenders' losses differ: they do not do the same work.
+        RuntimeError: the contenders' losses differ: they do not do the same work; or one of them has ended.
     """
     with ExitStack() as stack:
-        racing = [Contender(name, workload) for name in contenders]
-        for contender in racing:
-            stack.callback(contender.close)
+        racing: list[Contender] = []
+        for name in contenders:
+            racing.append(Contender(name, workload))
+            stack.callback(racing[-1].close)
         _refuse_different_work(racing)
         for _ in range(rounds):
             for contender in racing:

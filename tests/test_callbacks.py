@@ -125,8 +125,47 @@ def test_early_stopping_wants_what_exists():
         model().fit(X, Y, validation_split=0.5, callbacks=EarlyStopping("val_los"), verbose=0)
     with pytest.raises(ValueError, match="unknown mode 'maximum'"):
         EarlyStopping(mode="maximum")
-    with pytest.raises(ValueError, match=r"at least 0; got 0\.0 and -1"):
-        EarlyStopping(patience=-1)
+    for patience in (-1, "3", 1.5):
+        with pytest.raises(ValueError, match=f"EarlyStopping expects patience to be .* 0; got {patience!r}"):
+            EarlyStopping(patience=patience)
+    with pytest.raises(ValueError, match="EarlyStopping expects min_delta to be a finite number not below 0; got -1"):
+        EarlyStopping(min_delta=-1)
+
+
+class FailsAt(Callback):
+    """Raises in one of the hooks."""
+
+    def __init__(self, hook):
+        setattr(self, hook, self.fail)
+
+    def fail(self):
+        raise KeyError("the real error")
+
+
+@pytest.mark.parametrize("title", [None, "run"])
+@pytest.mark.parametrize("style", ["bar", "lines"])
+def test_the_error_of_another_callback_is_not_hidden(title, style, capsys):
+    bar = ProgressBar(style, title=title)
+    with pytest.raises(KeyError, match="the real error"):
+        model().fit(X, Y, callbacks=[FailsAt("on_train_begin"), bar], verbose=0)
+    model().fit(X, Y, callbacks=bar, verbose=0)
+    capsys.readouterr()
+    with pytest.raises(KeyError, match="the real error"):
+        model().fit(X, Y, callbacks=[FailsAt("on_train_begin"), bar], verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+def test_all_are_told_the_end_even_where_one_fails():
+    told = []
+
+    class Ends(Callback):
+        def on_train_end(self):
+            told.append(self.model.training)
+
+    made = model()
+    with pytest.raises(KeyError, match="the real error"):
+        made.fit(X, Y, callbacks=[Ends(), FailsAt("on_train_end"), Ends()], verbose=0)
+    assert told == [False, False]
 
 
 def test_silence(capsys):

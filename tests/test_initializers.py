@@ -205,3 +205,9 @@ def test_a_report_reads_well():
     assert report.to_dict()["fan"] == 300
     assert repr(initializers.HeNormal(seed=4)) == "HeNormal(seed=4)"
     assert str(initializers.Zeros().report((3,))) == "constant 0, variance 0, within [0, 0]"
+
+
+def test_the_dtype_must_be_floating():
+    for dtype, said in [("int3", "'int3'"), (np.int64, "int64")]:
+        with pytest.raises(SettingError, match=f"GlorotUniform expects dtype to be floating; got {said}"):
+            initializers.GlorotUniform()((2, 3), dtype=dtype)

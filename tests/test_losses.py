@@ -196,8 +196,10 @@ def test_get():
         losses.get(losses.Huber)
     with pytest.raises(TypeError, match="got 3"):
         losses.get(3)
-    with pytest.raises(ValueError, match="delta > 0; got -1"):
+    with pytest.raises(ValueError, match="Huber expects delta to be a finite number above 0; got -1"):
         losses.Huber(-1)
+    with pytest.raises(ValueError, match="Huber expects delta to be a finite number above 0; got 'a'"):
+        losses.Huber("a")
 
 
 def test_a_function_is_a_loss_and_keeps_the_dtype():

@@ -111,6 +111,32 @@ def test_parameters_before_building_say_what_to_do():
             ask(Row(layers.Dense(3), layers.Dense(4)))
 
 
+class Counting(Module):
+    def __init__(self):
+        self.count = State(np.zeros(1))
+
+    def forward(self, x):
+        self.count.assign(self.count + 1)
+        return x
+
+
+def test_what_is_not_built_is_built_on_an_input_and_the_rest_stays_as_it_was():
+    row = Row(Counting(), layers.Dense(3), layers.BatchNormalization())
+    row.build_on(np.ones((2, 4), np.float32))
+    values = row.state_dict()
+    assert [path for path, value in values.items() if value.shape == (4, 3)] == ["layers.1.kernel"]
+    assert values["layers.0.count"].tolist() == [0]
+    assert values["layers.2.moving_mean"].tolist() == [0, 0, 0]
+    assert row.training
+
+
+def test_what_is_built_is_not_run_to_build_it():
+    counting = Counting()
+    written = counting.count.version.updated
+    counting.build_on("anything")
+    assert counting.count.version.updated == written
+
+
 # How it runs
 
 

@@ -15,6 +15,7 @@ MODES = ("fan_in", "fan_out", "fan_avg")
         ("rellu", ("relu", "selu", "elu"), "relu"),
         ("adam", ("Adam", "SGD"), "Adam"),
         ("sgd", ("Adam", "SGD"), "SGD"),
+        ("lr", ("learning_rate", "momentum"), "learning_rate"),
         ("quaternion", MODES, None),
         ("", MODES, None),
         ("x", (), None),

@@ -147,6 +147,30 @@ def test_lists_beside_tensors_are_as_weak_as_pythons_numbers():
         assert result.dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, number: tg.elu(x, alpha=number),
+        lambda x, number: tg.leaky_relu(x, number),
+        lambda x, number: tg.celu(x, number),
+        lambda x, number: tg.clip(x, number),
+    ],
+)
+def test_a_number_as_a_setting_is_weak_in_whatever_it_comes(function):
+    for number in (np.float64(0.5), np.array(0.5)):
+        for x in (np.ones(2, np.float32), tg.tensor([1.0, 2.0])):
+            assert function(x, number).dtype == np.float32
+
+
+def test_an_array_changed_after_the_forward_changes_the_gradient():
+    """Arrays are not copied; docs/semantics.md says so."""
+    array, t = np.array([2.0, 3.0]), tg.tensor(np.ones(2), requires_grad=True)
+    y = (t * array).sum()
+    array[:] = 7
+    y.backward()
+    np.testing.assert_array_equal(np.asarray(t.grad), [7, 7])
+
+
 def test_a_tensor_before_or_after_an_array_takes_over():
     x, t = np.ones(2), tg.tensor([1.0, 2.0], requires_grad=True)
     for result in (tg.multiply(x, t), tg.multiply(t, x), tg.concatenate([x, t]), tg.where(x > 0, x, t)):

@@ -16,161 +16,21 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import Any, ClassVar, Generic, ParamSpec, TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 
-from tinygrad_bn import names
-from tinygrad_bn.domains import Case, Domain, real
-from tinygrad_bn.errors import AxisError, DtypeError, SettingError, ShapeError
+from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
+from tinygrad_bn.functions import Function as Function
+from tinygrad_bn.functions import P
+from tinygrad_bn.functions import Traced as Traced
 
 Array: TypeAlias = Any
 """An ndarray or a Tensor: forwards and rules are one text for both."""
 
 Rule: TypeAlias = Callable[..., Any]
-P = ParamSpec("P")
 _ndarray = np.ndarray
 _PLAIN = frozenset({int, float, bool, str, tuple, type(None)})
-_VARIADIC = 0x04  # the code flag of a function with *args
-
-
-class Traced:
-    """Base of the values a primitive hands itself over to, instead of computing: see `Tensor`."""
-
-    __slots__ = ()
-
-    @staticmethod
-    def bind(primitive: Primitive[Any], args: tuple[Any, ...], params: Mapping[str, Any]) -> Any:
-        """Apply `primitive` to `args`, of which one is such a value."""
-        raise NotImplementedError
-
-
-class Function(Generic[P]):
-    """A named function among the checked ones, with all that its readers need to know.
-
-    Attributes:
-        label: what a drawn node says; `{setting}` is filled in. Plain ASCII.
-        arity: how many arrays it takes; None for any number.
-        defaults: the settings that have a default.
-        domain: where it is smooth, one `Domain` per array; the last one repeats.
-        cases: the shapes and settings worth checking.
-        reference: the same function by another route, on float64 arrays, or None.
-        expects: what the arguments must be like, in words, for error messages.
-    """
-
-    registry: ClassVar[list[Function[Any]]] = []
-
-    def __init__(
-        self,
-        forward: Callable[P, Any],
-        *,
-        name: str | None = None,
-        module: str | None = None,
-        doc: str | None = None,
-        label: str | None = None,
-        domain: Sequence[Domain] = (real,),
-        cases: Sequence[Case] = (),
-        reference: Callable[..., Any] | None = None,
-        expects: str = "shapes that broadcast together",
-    ) -> None:
-        self.forward = forward
-        self.__wrapped__ = forward
-        self.__name__ = self.__qualname__ = name or forward.__name__
-        home: str = getattr(forward, "__module__", "numpy")  # NumPy 2.0 does not say it of its ufuncs
-        self.__module__ = module or home
-        self.__doc__ = doc or forward.__doc__
-        self.label = label or self.__name__
-        self.arity, self.settings, self.defaults = _signature(forward)
-        self.known = frozenset(self.settings)
-        self.lacking = len(self.defaults) < len(self.settings)  # it cannot be called without settings
-        self.domain, self.cases = tuple(domain), tuple(cases) or (Case(),)
-        self.reference, self.expects = reference, expects
-        self.registry.append(self)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__.lower()} {self.__name__}>"
-
-    def __reduce__(self) -> str:
-        return self.__name__  # pickled and copied as the global that it is
-
-    def __call__(self, *args: P.args, **params: P.kwargs) -> Any:
-        raise NotImplementedError
-
-    def sort_out(self, args: tuple[Any, ...], params: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        """Part the arrays from the settings, which may be given by position as NumPy's users do; fill in defaults.
-
-        Raises:
-            TypeError: too few or too many arguments, or an unknown setting; the message names the right ones.
-        """
-        if self.arity is None:
-            if args and isinstance(args[0], (list, tuple)):
-                args, positional = tuple(args[0]), args[1:]
-            else:
-                positional = ()
-        else:
-            args, positional = args[: self.arity], args[self.arity :]
-            if len(args) < self.arity:
-                raise TypeError(f"{self.__name__} expects {self._usage()}; got {len(args)} by position")
-        if len(positional) > len(self.settings):
-            raise TypeError(
-                f"{self.__name__} expects {self._usage()}; got {len(args) + len(positional)} positional arguments"
-            )
-        if not positional and not params:
-            filled: dict[str, Any] = self.defaults
-        else:
-            filled = {**self.defaults, **dict(zip(self.settings, positional, strict=False)), **params}
-        if len(filled) != len(self.settings) or filled.keys() != self.known:
-            wrong = [name for name in params if name not in self.settings]
-            if wrong:
-                raise TypeError(names.unknown("argument", wrong[0], self.settings, f"{self.__name__}()"))
-            missing = [name for name in self.settings if name not in filled]
-            raise TypeError(f"{self.__name__} expects {self._usage()}; {', '.join(missing)} is missing")
-        for name, value in filled.items():
-            if isinstance(value, Traced):
-                raise TypeError(f"{self.__name__} expects {name} to be a fixed setting; got a {type(value).__name__}")
-            if isinstance(value, np.generic) or (isinstance(value, _ndarray) and value.ndim == 0):
-                filled = {**filled, name: value.item()}  # as weak as Python's: it promotes no array
-        return args, filled
-
-    def arrayed(self, args: Sequence[Any]) -> tuple[Any, ...]:
-        """The arguments with ndarrays in the places of lists and numbers.
-
-        Raises:
-            DtypeError: a list of Tensors, whose gradients would be lost.
-            ShapeError: nested lists of unequal lengths.
-        """
-        for arg in args:
-            if isinstance(arg, (list, tuple)) and any(isinstance(part, Traced) for part in arg):
-                raise DtypeError(f"{self.__name__} expects arrays; got a list of Tensors: join them with stack")
-        weak = np.float32 if any(isinstance(arg, Traced) for arg in args) else None  # Python's floats beside a Tensor
-        try:
-            arrays: tuple[Any, ...] = tuple(
-                arg if isinstance(arg, Traced) else np.asarray(arg, weak if type(_first(arg)) is float else None)
-                for arg in args
-            )
-        except ValueError:
-            raise ShapeError(f"{self.__name__} expects nested lists of equal lengths; got {args!r:.80}") from None
-        for arg, array in zip(args, arrays, strict=True):
-            if array.dtype == object:
-                raise DtypeError(f"{self.__name__} expects numbers; got {arg!r:.80} of type {type(arg).__name__}")
-        return arrays
-
-    def explain(self, error: Exception, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Exception:
-        """What was expected and what came, in place of NumPy's sentence."""
-        came = " and ".join(map(_describe, arrays)) or "no arrays"
-        came += "".join(f", {name}={value!r}" for name, value in settings.items())
-        if isinstance(error, np.exceptions.AxisError | AxisError) or _misnamed(settings.get("axis"), arrays, error):
-            return AxisError(f"{self.__name__} expects axes that the array has, each once; got {came}")
-        if isinstance(error, TypeError):
-            return DtypeError(
-                f"{self.__name__} expects numeric arrays that it can combine, and settings of their types; got {came}"
-            )
-        kind = IndexError if isinstance(error, IndexError) else ShapeError
-        return kind(f"{self.__name__} expects {self.expects}; got {came}")
-
-    def _usage(self) -> str:
-        arrays = "any number of arrays" if self.arity is None else f"{self.arity} array{'s' * (self.arity != 1)}"
-        return f"{arrays} and the settings {', '.join(self.settings)}" if self.settings else arrays
 
 
 class Primitive(Function[P]):
@@ -247,6 +107,9 @@ class Primitive(Function[P]):
         """Give the derivative: one rule `(g, y, *arrays, **settings)` per array, or None where there is none.
 
         `g` is the cotangent of the result `y`. The engine sums a rule's value over broadcast axes and casts it.
+
+        Raises:
+            TypeError: there are not as many rules as arrays, or any number of arrays.
         """
         if self.arity is None or len(rules) != self.arity:
             takes = "an unknown number of arrays: use defvjp_each" if self.arity is None else f"{self.arity} arrays"
@@ -323,37 +186,3 @@ def ufunc(function: np.ufunc, doc: str, *rules: Rule | None, **record: Any) -> P
     made: Primitive[...] = Primitive(function, doc=doc, module=home, **record)
     made.defvjp(*rules)
     return made
-
-
-def _signature(forward: Callable[..., Any]) -> tuple[int | None, tuple[str, ...], dict[str, Any]]:
-    """How many arrays, which settings, and the settings' defaults."""
-    if isinstance(forward, np.ufunc):
-        return forward.nin, (), {}
-    code = forward.__code__
-    variables = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    arity = code.co_posonlyargcount or code.co_argcount
-    settings = variables[arity:]
-    positional = dict(zip(reversed(variables[: code.co_argcount]), reversed(forward.__defaults__ or ()), strict=False))
-    defaults = {**positional, **(forward.__kwdefaults__ or {})}
-    ordered = {name: defaults[name] for name in settings if name in defaults}
-    return None if code.co_flags & _VARIADIC else arity, settings, ordered
-
-
-def _describe(array: Any) -> str:
-    if isinstance(array, (np.ndarray, Traced)):
-        return f"{array.dtype} of shape {array.shape}"  # type: ignore[union-attr]
-    return repr(array)
-
-
-def _misnamed(axis: Any, arrays: Sequence[Any], error: Exception) -> bool:
-    """Whether an axis was named twice, or is not there, which NumPy may report as a wrong value or index."""
-    n = getattr(arrays[0], "ndim", 0) if arrays else 0
-    if isinstance(axis, tuple):
-        return n > 0 and len({a % n for a in axis}) < len(axis)
-    return isinstance(error, IndexError) and isinstance(axis, int) and not -n <= axis < n
-
-
-def _first(nested: Any) -> Any:
-    while isinstance(nested, (list, tuple)) and nested:
-        nested = nested[0]
-    return nested

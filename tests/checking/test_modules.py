@@ -136,3 +136,12 @@ def test_a_wrong_rule_deep_in_a_model_is_named_by_path():
     assert wrong == ["layers.1.alpha"]
     with pytest.raises(GradientError, match=r"by layers\.1\.alpha is wrong at element \(\d,\)"):
         certificate.raise_if_wrong()
+
+
+@pytest.mark.parametrize("check", [tg.gradcheck, tg.checking.taylor_test])
+def test_a_module_that_is_not_built_is_built_with_parameters_that_nothing_else_will_be_given(check):
+    tg.set_random_seed(3)
+    first, second = tg.Sequential([layers.Dense(3)]), tg.Sequential([layers.Dense(3)])
+    assert check(first, X)
+    second(X)
+    assert not np.array_equal(first.layers[0].kernel.numpy(), second.layers[0].kernel.numpy())

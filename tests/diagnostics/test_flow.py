@@ -141,3 +141,11 @@ def test_the_report_shows_every_number():
     assert lines[4].split() == ["b.kernel", "0.5", "1", "nan"]
     assert lines[-1] == "loss 2.303"
     assert repr(flow) == "GradientFlow(2 layers, loss=2.303)"
+
+
+def test_a_model_that_is_not_built_is_built_with_parameters_that_nothing_else_will_be_given(batch):
+    tg.set_random_seed(3)
+    first, second = tg.Sequential([tg.layers.Dense(3)]), tg.Sequential([tg.layers.Dense(3)])
+    gradient_flow(first, *batch, tg.losses.SparseCategoricalCrossentropy(from_logits=True))
+    second(batch[0])
+    assert not np.array_equal(first.layers[0].kernel.numpy(), second.layers[0].kernel.numpy())

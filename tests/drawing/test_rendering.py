@@ -65,6 +65,21 @@ def test_no_arrow_runs_through_a_title():
         assert left + width < min(entries)
 
 
+def test_text_fits_where_dejavu_sans_stands_in():
+    """The widths are those that matplotlib measures, in points at a size of 11."""
+    model = Chain(Affine(3, 4), Centre(4))
+    picture = ElementTree.fromstring(draw(model, batch()).svg())
+    titles = {}
+    for group in picture.findall(f".//{SVG}g[@class='node parameter']"):
+        corners = [float(x) for x in re.findall(r"(-?[\d.]+),", group.find(f".//{SVG}path").get("d"))]
+        title = group.find(f".//{SVG}text")
+        titles[title.text] = min(corners), float(title.get("x")), max(corners)
+        assert title.get("font-family") == "Verdana,DejaVu Sans,sans-serif"
+    for name, width in {"layers.0.kernel": 91.0, "layers.0.bias": 78.0}.items():
+        left, start, right = titles[name]
+        assert left < start < start + width < right
+
+
 def test_png(drawing, tmp_path):
     content = drawing.save(tmp_path / "graph.png").read_bytes()
     assert content.startswith(b"\x89PNG\r\n\x1a\n")

@@ -123,5 +123,18 @@ def test_wrong_shapes(shape):
 
 
 def test_dense_asks_for_a_batch():
-    with pytest.raises(ShapeError, match=r"^Dense expects x of shape \(batch, ..., features\); got \(batch,\)$"):
+    with pytest.raises(ShapeError, match=r"^Dense expects x of shape \(batch, ..., features\); got \(4,\)$"):
         layers.Dense(3)(np.zeros(4))
+
+
+@pytest.mark.parametrize("layer", [lambda **o: layers.Dense(3, **o), layers.Activation], ids=["Dense", "Activation"])
+def test_an_activation_is_not_learned_where_its_layer_is_not(layer):
+    made = layer(activation=layers.PReLU(), trainable=False)
+    made(X)
+    assert len(made.parameters()) >= 1
+    assert not any(parameter.trainable for parameter in made.parameters())
+    assert all(parameter.trainable for parameter in layer(activation=layers.PReLU(), input_shape=5).parameters())
+
+
+def test_an_activation_layer_is_built_with_its_activation():
+    assert layers.Activation(layers.PReLU(), input_shape=5).parameters()[0].shape == (5,)

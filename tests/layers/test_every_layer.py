@@ -224,6 +224,8 @@ def test_the_first_call_must_fit_the_shape_that_was_given():
         (lambda: layers.LeakyReLU(alhpa=0.1), TypeError, "'alhpa'.*Did you mean 'alpha'"),
         (lambda: layers.ReLU(traniable=False), TypeError, "Did you mean 'trainable'"),
         (lambda: layers.ReLU(dtype=np.int64), ValueError, "ReLU expects dtype to be floating; got int64"),
+        (lambda: layers.ReLU(dtype="float3"), ValueError, "ReLU expects dtype to be floating; got 'float3'"),
+        (lambda: layers.Dropout(0.5, seed="a"), ValueError, "Dropout expects seed to be an integer.*; got 'a'"),
         (lambda: layers.Flatten(input_shape=[0]), ShapeError, r"Flatten expects the shape of one sample.*got \[0\]"),
         (lambda: layers.Input("28"), ShapeError, "Input expects the shape of one sample.*got '28'"),
     ],

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tinygrad_bn.errors import NotBuiltError, ShapeError
+from tinygrad_bn.errors import DtypeError, NotBuiltError, ShapeError
 from tinygrad_bn.layers import BatchNormalization, Dense, Flatten, Input, ReLU
 
 X = np.random.default_rng(0).normal(size=(5, 4, 2)).astype(np.float32)
@@ -111,3 +111,15 @@ def test_what_is_not_a_layer(wrong, message):
 def test_no_layers():
     with pytest.raises(NotBuiltError, match="no layers"):
         tg.Sequential()(X)
+
+
+@pytest.mark.parametrize("kind", [TypeError, DtypeError, ShapeError, RuntimeError])
+def test_a_layer_that_cannot_be_built_is_not_kept(kind):
+    class Fails(Dense):
+        def build(self, input_shape):
+            raise kind("cannot be built")
+
+    model = tg.Sequential([Input((3,))])
+    with pytest.raises(kind, match="cannot be built"):
+        model.add(Fails(2))
+    assert len(model.layers) == 1

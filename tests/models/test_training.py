@@ -111,7 +111,7 @@ def test_the_same_seed_gives_the_same_bits(how):
 
 
 def test_validation_takes_the_last_samples_and_changes_nothing():
-    model, other = classifier(Dense(4), BatchNormalization()), classifier(Dense(4), BatchNormalization())
+    model, other = (classifier(Dense(4), BatchNormalization(momentum=0.5)) for _ in range(2))
     for each in (model, other):
         tg.set_random_seed(3)
         each(X[:1], training=False)
@@ -210,7 +210,7 @@ def test_diverging_is_told_by_the_loss_and_by_no_warning():
 
 
 def test_predict_and_evaluate_do_not_depend_on_batches_and_leave_the_mode_alone():
-    model = classifier(Dense(4), BatchNormalization(), Dropout(0.5))
+    model = classifier(Dense(4), BatchNormalization(momentum=0.5), Dropout(0.5))
     model.fit(X, LABELS, epochs=2, verbose=0)
     model.train()
     before = bits(model)
@@ -229,3 +229,26 @@ def test_evaluate_is_a_number_a_list_or_a_dict(capsys):
     loss, accuracy = model.evaluate(X, LABELS)
     assert model.evaluate(X, LABELS, return_dict=True, verbose=1) == {"loss": loss, "accuracy": accuracy}
     assert capsys.readouterr().out.startswith("loss ")
+
+
+def test_evaluate_says_when_moving_averages_are_too_young_to_be_used():
+    model = classifier(BatchNormalization(), Dense(3), BatchNormalization())
+    model.evaluate(X, LABELS)  # an untrained model is not news
+    model.fit(X, LABELS, epochs=3, validation_split=0.2, verbose=0)
+    with pytest.warns(UserWarning, match=r'"layers.0" has .* after 6 updates with momentum=0.99 94% of them') as told:
+        model.evaluate(X, LABELS)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    assert not any("update" in path for path in model.state_dict())
+    model.fit(X, LABELS, epochs=32, verbose=0)
+    model.evaluate(X, LABELS)
+
+
+def test_averages_that_were_loaded_are_not_young():
+    model = classifier(BatchNormalization(input_shape=(3,)))
+    model.fit(X, LABELS, verbose=0)
+    other = classifier(BatchNormalization(input_shape=(3,)))
+    other.load_state_dict(model.state_dict())
+    other.evaluate(X, LABELS)
+    other.fit(X, LABELS, verbose=0)
+    other.evaluate(X, LABELS)

@@ -58,11 +58,11 @@ def test_validation_data(x, y, error, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"batch_size": 0}, "batch_size expects a positive integer; got 0"),
-        ({"batch_size": 2.5}, "batch_size expects a positive integer; got 2.5"),
-        ({"epochs": -1}, "epochs expects a positive integer; got -1"),
-        ({"epochs": True}, "epochs expects a positive integer; got True"),
-        ({"validation_split": 1.0}, r"validation_split in \[0, 1\); got 1.0"),
+        ({"batch_size": 0}, "fit expects batch_size to be a positive integer; got 0"),
+        ({"batch_size": 2.5}, "fit expects batch_size to be a positive integer; got 2.5"),
+        ({"epochs": -1}, "fit expects epochs to be a positive integer; got -1"),
+        ({"epochs": True}, "fit expects epochs to be a positive integer; got True"),
+        ({"validation_split": 1.0}, r"validation_split to be a number in \[0, 1\); got 1.0"),
         ({"validation_split": "some"}, "got 'some'"),
         ({"validation_split": 0.99}, "0.99 of 10 leaves 0 and 10"),
         ({"validation_data": X}, r"validation_data=\(x, y\); got ndarray"),
@@ -93,8 +93,22 @@ def test_predict():
         made.predict(X[:0])
     with pytest.raises(ValueError, match=r"predict: x.*got nan in row 1, column 0"):
         made.predict(spoiled(1, 0))
-    with pytest.raises(ValueError, match="predict: batch_size"):
+    with pytest.raises(ValueError, match="predict expects batch_size"):
         made.predict(X, 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong", "meant"),
+    [
+        ("fit", "epoch", "epochs"),
+        ("evaluate", "return_dic", "return_dict"),
+        ("predict", "batchsize", "batch_size"),
+        ("compile", "metric", "metrics"),
+    ],
+)
+def test_an_unknown_argument_names_the_right_one(method, wrong, meant):
+    with pytest.raises(TypeError, match=rf"unknown argument '{wrong}' in {method}\(\)\. Did you mean '{meant}'"):
+        getattr(model(), method)(X, LABELS, **{wrong: 2})
 
 
 @pytest.mark.parametrize("method", ["fit", "evaluate"])

@@ -90,6 +90,16 @@ def test_infinite_numbers_have_infinite_norms_and_sums_of_exponentials():
             assert np.isnan(tg.norm(np.array([np.nan, inf], dtype)))
 
 
+def test_softmax_and_derivatives_of_infinite_numbers_are_not_numbers():
+    inf = np.inf
+    with np.errstate(invalid="ignore"):
+        for row in ([-inf, -inf], [inf, 1.0]):
+            assert np.isnan(tg.softmax(np.array(row))).any()
+            assert np.isnan(tg.log_softmax(np.array(row))).any()
+        assert np.isnan(tg.grad(tg.logsumexp)(np.array([-inf, -inf]))).all()
+        np.testing.assert_array_equal(tg.grad(tg.norm)(np.array([inf, 1.0])), [np.nan, 0])
+
+
 @pytest.mark.parametrize("reduction", [tg.sum, tg.mean])
 def test_a_sum_along_a_long_axis_rounds_no_more_than_numpys(reduction):
     for shape, axis in (((2, 10**6), 1), ((10**6, 2), 0)):

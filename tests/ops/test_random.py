@@ -113,11 +113,15 @@ def test_draws_are_the_same_again_after_frozen_state():
     np.testing.assert_array_equal(tg.dropout(x, 0.5, rng=rng), first)
 
 
+def test_what_draws_the_noise_is_not_public():
+    assert not {"uniform", "normal"} & set(tg.ops.__all__)
+
+
 def test_normal_and_uniform_have_their_moments():
     rng = np.random.default_rng(0)
-    drawn = tg.normal(shape=(N,), dtype=np.float32, rng=rng)
+    drawn = tg.ops.random.normal(shape=(N,), dtype=np.float32, rng=rng)
     assert abs(drawn.mean()) <= FIVE_SIGMA
     assert abs(drawn.var() - 1) <= FIVE_SIGMA * np.sqrt(2)
-    even = tg.uniform(shape=(N,), low=-1.0, high=3.0, dtype=np.float32, rng=rng)
+    even = tg.ops.random.uniform(shape=(N,), low=-1.0, high=3.0, dtype=np.float32, rng=rng)
     assert -1 <= even.min() <= even.max() <= 3
     assert abs(even.mean() - 1) <= FIVE_SIGMA * 4 / np.sqrt(12)

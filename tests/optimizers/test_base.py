@@ -6,7 +6,7 @@ import pytest
 
 import tinygrad_bn as tg
 from tinygrad_bn import optimizers
-from tinygrad_bn.errors import StaleGraphError
+from tinygrad_bn.errors import ShapeError, StaleGraphError
 from tinygrad_bn.optimizers import SGD
 
 
@@ -120,7 +120,7 @@ def test_a_state_that_does_not_fit_changes_nothing():
             {"learning_rate": 5.0, "1.velocity": np.ones(4)},
             r"1.velocity of the shape of its parameter, \(3,\); got \(4,\)",
         ),
-        ({"0.velocity": np.ones(3), "momentum": 2.0}, r"momentum in \[0, 1\); got 2"),
+        ({"0.velocity": np.ones(3), "momentum": 2.0}, r"momentum to be a number in \[0, 1\); got 2"),
     ]:
         with pytest.raises(ValueError, match=message):
             optimizer.load_state_dict(wrong)
@@ -173,20 +173,21 @@ def test_a_rule_of_ones_own():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"learning_rate": -0.1}, ValueError, "learning_rate at least 0, and finite; got -0.1"),
+        ({"learning_rate": -0.1}, ValueError, "learning_rate to be a finite number not below 0; got -0.1"),
         ({"learning_rate": np.nan}, ValueError, "got nan"),
         ({"learning_rate": np.inf}, ValueError, "got inf"),
-        ({"learning_rate": "fast"}, TypeError, "learning_rate to be a number; got 'fast'"),
-        ({"learning_rate": None}, TypeError, "got None"),
-        ({"momentum": 1.0}, ValueError, r"momentum in \[0, 1\); got 1"),
-        ({"momentum": -0.1}, ValueError, r"momentum in \[0, 1\); got -0.1"),
-        ({"weight_decay": -1}, ValueError, "weight_decay at least 0"),
-        ({"learning_rate": "0.1"}, TypeError, "got '0.1'"),
-        ({"clipvalue": "much"}, ValueError, "clipvalue > 0, and finite; got 'much'"),
-        ({"clipvalue": 0}, ValueError, "clipvalue > 0, and finite; got 0"),
-        ({"clipnorm": np.inf}, ValueError, "clipnorm > 0"),
+        ({"learning_rate": "fast"}, ValueError, "SGD expects learning_rate to be .*; got 'fast'"),
+        ({"learning_rate": None}, ValueError, "got None"),
+        ({"momentum": 1.0}, ValueError, r"momentum to be a number in \[0, 1\); got 1"),
+        ({"momentum": -0.1}, ValueError, r"momentum to be a number in \[0, 1\); got -0.1"),
+        ({"weight_decay": -1}, ValueError, "weight_decay to be a finite number not below 0"),
+        ({"learning_rate": "0.1"}, ValueError, "got '0.1'"),
+        ({"clipvalue": "much"}, ValueError, "clipvalue to be a finite number above 0; got 'much'"),
+        ({"clipvalue": 0}, ValueError, "clipvalue to be a finite number above 0; got 0"),
+        ({"clipnorm": np.inf}, ValueError, "clipnorm to be"),
         ({"clipnorm": 1, "global_clipnorm": 1}, ValueError, "at most one of .*; got clipnorm, global_clipnorm"),
         ({"momentun": 0.9}, TypeError, "unknown argument 'momentun' in SGD.*Did you mean 'momentum'"),
+        ({"lr": 0.1}, TypeError, "unknown argument 'lr' in SGD.*Did you mean 'learning_rate'"),
     ],
 )
 def test_wrong_settings(settings, error, message):
@@ -209,6 +210,55 @@ def test_wrong_parameters():
     w.grad = None
     with pytest.raises(RuntimeError, match=r"call loss\.backward\(\) first"):
         SGD().step([w])
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_no_step_is_taken_with_a_gradient_of_another_shape(length):
+    (w,) = parameters(1.0)
+    with pytest.raises(ShapeError, match=rf"\(3,\); got \({length},\)"):
+        w.grad = tg.tensor(np.ones(length, np.float32))
+    w.grad = np.ones(3)
+    SGD(0.5).step([w])
+    np.testing.assert_array_equal(w.numpy(), 0.5)
+
+
+@pytest.mark.parametrize("met", [False, True])
+def test_a_state_brings_the_slots_that_its_rates_need(met):
+    made, again = parameters(1.0), parameters(1.0)
+    optimizer, other = SGD(0.1, momentum=0.9), SGD(0.1)
+    train(optimizer, made, 2)
+    if met:
+        train(other, again, 1)
+    again[0].assign(made[0].numpy())
+    again[0].grad = None
+    other.load_state_dict(optimizer.state_dict())
+    train(optimizer, made, 2)
+    train(other, again, 2)
+    assert again[0].numpy().tobytes() == made[0].numpy().tobytes()
+
+
+@pytest.mark.parametrize("met", [False, True])
+def test_without_momentum_the_velocity_is_forgotten(met):
+    made = parameters(1.0)
+    optimizer = SGD(0.1, momentum=0.9)
+    train(optimizer, made, 2)
+    if not met:  # it waits for its parameter
+        state = optimizer.state_dict()
+        optimizer = SGD(0.1, momentum=0.9)
+        optimizer.load_state_dict(state)
+    optimizer.momentum = 0.0
+    assert list(optimizer.state_dict()) == ["learning_rate", "momentum"]
+    SGD(0.1).load_state_dict(optimizer.state_dict())
+    optimizer.momentum = 0.9
+    train(optimizer, made, 1)
+    np.testing.assert_allclose(optimizer.state_dict()["0.velocity"], -0.1 * made[0].grad.numpy())
+
+
+def test_a_state_without_momentum_does_not_bring_a_velocity():
+    optimizer = SGD(0.1, momentum=0.9)
+    with pytest.raises(ValueError, match=r"unknown entry '0\.velocity' in the state of SGD"):
+        optimizer.load_state_dict({"momentum": 0.0, "0.velocity": np.ones(3)})
+    assert optimizer.momentum == 0.9
 
 
 def test_get():

@@ -48,7 +48,7 @@ class Subject:
             raise DtypeError(f"a check of gradients expects a floating argument or parameter; got {came}")
 
     def _first_run(self) -> _Watch:
-        """What a run reads. The first run is on the inputs as given; a module that had seen no shape is built on them."""
+        """What a run reads. The first run is on the inputs as given, and on them a module is built that is not yet."""
         watch = _Watch()
         given = list(self._given)
         for place in self._places:

@@ -105,7 +105,9 @@ def gradient_flow(model: Module, x: Any, y: Any, loss: Any) -> GradientFlow:
         found = gradients(error, [*activations, *kernels], allow_unused=True)
     signals, slopes = found[: len(activations)], found[len(activations) :]
     rows = zip(kernels, activations, signals, slopes, strict=True)
-    return GradientFlow([LayerFlow(names[k], _deviation(a.value), _rms(s), _rms(g)) for k, a, s, g in rows], error.item())
+    return GradientFlow(
+        [LayerFlow(names[k], _deviation(a.value), _rms(s), _rms(g)) for k, a, s, g in rows], error.item()
+    )
 
 
 def _products(result: Tensor, parameters: Mapping[Parameter, str]) -> list[tuple[Tensor, Parameter]]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tinygrad_bn.drawing.graph import Graph, Node, Scope
-from tinygrad_bn.drawing.palette import FRAME, FRAME_FILL, INK, LINE, LOOKS, MUTED, gradient_color
+from tinygrad_bn.drawing.palette import FONT, FRAME, FRAME_FILL, INK, LINE, LOOKS, MUTED, gradient_color
 from tinygrad_bn.drawing.placing import above, beside
-
-_FONT = "Helvetica"  # every engine knows its widths, and every system has it or another of the same widths
 
 # A weight tells how straight an arrow wants to be: at 128 it begins to outweigh the narrowness of the frames.
 _HEAD = f"""\
-  graph [bgcolor=white, pad=0.2, nodesep=0.25, ranksep=0.36, fontname={_FONT}, fontsize=10, fontcolor="{MUTED}"];
+  graph [bgcolor=white, pad=0.2, nodesep=0.25, ranksep=0.36, fontname={FONT}, fontsize=10, fontcolor="{MUTED}"];
   node [shape=box, style="rounded,filled", margin="0.14,0.06", height=0.3, width=0.5, \
-fontname={_FONT}, fontsize=11, fontcolor="{INK}"];
+fontname={FONT}, fontsize=11, fontcolor="{INK}"];
   edge [color="{LINE}", arrowsize=0.6, penwidth=0.9, weight=200, \
-labeldistance=1.9, labelangle=-26, fontname={_FONT}, fontsize=8, fontcolor="{MUTED}"];
+labeldistance=1.9, labelangle=-26, fontname={FONT}, fontsize=8, fontcolor="{MUTED}"];
 """
 
 
@@ -87,7 +85,7 @@ def _frame(scope: Scope) -> str:
 
 def _spacer(name: str, titles: list[str], node: Node) -> Iterator[str]:
     """An invisible box to the left of the first operation, so that arrows do not run through the title above it."""
-    points = 5.2 * max(map(len, titles)) - 4 - _width(node) / 2
+    points = 6.0 * max(map(len, titles)) - 4 - _width(node) / 2
     if points > 0:
         yield f'{name}_left [style=invis, label="", height=0, width={points / 72:.2f}];'
         yield f"{name}_left -> {name} [style=invis, weight=1]; {{rank=same; {name}_left; {name}}}"
@@ -95,7 +93,7 @@ def _spacer(name: str, titles: list[str], node: Node) -> Iterator[str]:
 
 def _width(node: Node) -> float:
     """About how wide a node is, in points."""
-    return 20 + max([6.2 * len(node.title), *(4.6 * len(line) for line in node.details)])
+    return 20 + max([7.4 * len(node.title), *(5.3 * len(line) for line in node.details)])
 
 
 def _looks(node: Node) -> str:

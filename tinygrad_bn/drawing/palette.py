@@ -1,10 +1,16 @@
-"""The colours, one set for every format: restrained, and told apart without colour vision by their lightness."""
+"""The font and the colours, for every format the same: restrained, told apart without colour vision by lightness."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from tinygrad_bn.drawing.graph import Kind
+
+FONT = "Helvetica"
+"""Every engine knows its widths, and has it or another of the same widths."""
+
+WIDE_FONT = "Verdana"
+"""For SVG, whose font is the viewer's: what stands in for this one is DejaVu Sans, as wide, or narrower: text fits."""
 
 INK = "#1F2937"
 MUTED = "#667085"

@@ -6,6 +6,8 @@ import shutil
 import sysconfig
 from typing import Literal
 
+from tinygrad_bn.drawing.palette import FONT, WIDE_FONT
+
 _DOTS_PER_INCH = 144
 
 
@@ -20,12 +22,15 @@ def render(dot: str, form: Literal["svg", "png"]) -> bytes:
     from graphviz.backend import dot_command, execute
 
     _, *flags = dot_command.command("dot", form)
+    if form == "svg":
+        dot = dot.replace(f"fontname={FONT},", f"fontname={WIDE_FONT},")
     sharp = [f"-Gdpi={_DOTS_PER_INCH}"] if form == "png" else []
     try:
         done = execute.run_check([engine(), *flags, *sharp], input=dot.encode(), capture_output=True, quiet=True)
     except execute.CalledProcessError as error:
         raise RuntimeError(f"{engine()} could not lay out the graph: {error.stderr.decode().strip()}") from None
-    return bytes(done.stdout)
+    named, with_stand_ins = f'font-family="{WIDE_FONT}"', f'font-family="{WIDE_FONT},DejaVu Sans,sans-serif"'
+    return done.stdout.replace(named.encode(), with_stand_ins.encode()) if form == "svg" else bytes(done.stdout)
 
 
 def engine() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,13 @@ from tinygrad_bn import metrics as metric_kinds
 from tinygrad_bn.autodiff.gradients import no_grad
 from tinygrad_bn.callbacks import Callback, progress, told
 from tinygrad_bn.errors import SettingError
+from tinygrad_bn.layers import BatchNormalization
 from tinygrad_bn.losses import Loss
 from tinygrad_bn.metrics import Metric, MetricLike
 from tinygrad_bn.models.data import batches, divided, examples, expect_truth, samples
 from tinygrad_bn.models.history import History
 from tinygrad_bn.models.training import Averages, Step, Training
-from tinygrad_bn.module import Module
+from tinygrad_bn.module import Module, called
 from tinygrad_bn.module.settings import natural
 from tinygrad_bn.ops import generator
 from tinygrad_bn.optimizers import Optimizer
@@ -125,6 +127,9 @@ class Model(Module):
             return_dict: give the values by name instead.
             verbose: 1 also prints them.
 
+        Warns:
+            UserWarning: the moving averages of a BatchNormalization are too young, as its `immature` says.
+
         Raises:
             RuntimeError: `compile` has not been called.
             ShapeError, DtypeError, ValueError: data or settings are not as they should be.
@@ -133,6 +138,7 @@ class Model(Module):
         data = examples("evaluate", x, y)
         self._expect_match("evaluate", loss, data)
         logs = self.measure(data, natural("evaluate", "batch_size", batch_size))
+        self._warn_of_young_averages()
         if verbose:
             print(told(logs))
         values = list(logs.values())
@@ -159,6 +165,12 @@ class Model(Module):
                 y_pred = self(x, training=False)
                 averages.update(_values(loss(y, y_pred)), y, _values(y_pred))
         return averages.logs()
+
+    def _warn_of_young_averages(self) -> None:
+        for path, module in self.named_modules():
+            if isinstance(module, BatchNormalization) and (said := module.immature()):
+                warnings.warn(f"evaluate: {called(module, path)} {said}", stacklevel=4)
+                return
 
     def _compiled(self, wanted: str) -> tuple[Optimizer, Loss]:
         if self.optimizer is None or self.loss is None:

@@ -139,7 +139,7 @@ class Module:
         """Raise NotBuiltError if its parameters are still to come; `path` says where it is."""
 
     def build_on(self, *inputs: Any) -> None:
-        """Let what is not built yet draw its parameters, by one call on `inputs`; what is there already stays as it was.
+        """Let what is not built yet draw its parameters, by one call on `inputs`; what is there stays as it was.
 
         For who is about to run it inside `frozen_state()`: that puts the generators back, and the next module would
         draw the same parameters once more.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def not_below_zero(owner: object, name: str, value: Any) -> float:
 def natural(owner: object, name: str, value: Any, least: int = 1) -> int:
     """`value`, if it is an integer not below `least`. Raises as `number`."""
     expected = "a positive integer" if least == 1 else f"an integer not below {least}"
-    return int(number(owner, name, value, expected, lambda n: isinstance(n, (int, np.integer)) and n >= least))
+    return int(number(owner, name, value, expected, lambda n: isinstance(n, (int, np.integer)) and bool(n >= least)))
 
 
 def floating(owner: object, dtype: Any) -> np.dtype[Any]:
@@ -51,12 +52,11 @@ def floating(owner: object, dtype: Any) -> np.dtype[Any]:
     Raises:
         SettingError: it stands for none.
     """
-    try:
+    found: np.dtype[Any] | None = None
+    with suppress(TypeError):  # there is no such dtype
         found = np.dtype(dtype)
-    except TypeError:
-        found = None
     if found is None or found.kind != "f":
-        raise SettingError(f"{_called(owner)} expects dtype to be floating, such as 'float32'; got {dtype!r}")
+        raise SettingError(f"{_called(owner)} expects dtype to be floating; got {found or repr(dtype)}")
     return found
 
 

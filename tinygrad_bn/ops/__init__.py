@@ -79,11 +79,10 @@ from tinygrad_bn.ops.random import (
     alpha_dropout,
     dropout,
     generator,
-    normal,
     rrelu,
     set_random_seed,
-    uniform,
 )
+from tinygrad_bn.ops.random import normal as normal  # for layers; not public: see there
 from tinygrad_bn.ops.reductions import (
     all,
     any,
@@ -183,7 +182,6 @@ __all__ = [
     "multiply",
     "negative",
     "norm",
-    "normal",
     "not_equal",
     "pad",
     "power",
@@ -221,7 +219,6 @@ __all__ = [
     "tan",
     "tanh",
     "transpose",
-    "uniform",
     "var",
     "where",
 ]

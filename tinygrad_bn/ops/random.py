@@ -1,4 +1,8 @@
-"""Functions with random draws: the noise is drawn apart, and is then an argument like any other."""
+"""Functions with random draws: the noise is drawn apart, and is then an argument like any other.
+
+`uniform` and `normal` draw it. They are not public: `frozen_state` brings back a generator that came through
+`generator`, and these take any.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ def set_random_seed(seed: int) -> None:
     _share(fresh)
 
 
-def _seeded(seed: int, name: str) -> Generator:
+def _seeded(seed: int | None, name: str) -> Generator:
     try:
         return np.random.default_rng(seed)
     except (TypeError, ValueError):

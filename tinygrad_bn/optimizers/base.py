@@ -137,8 +137,7 @@ class Optimizer:
         """Update each parameter that is trainable and has a gradient; the others stay as they are.
 
         Raises:
-            TypeError: these are not parameters, or a gradient is not a Tensor.
-            ShapeError: a gradient has another shape than its parameter. Nothing was updated in any of these cases.
+            TypeError: these are not parameters.
             RuntimeError: none of them has a gradient.
         """
         learned = self._learned(parameters)
@@ -217,19 +216,10 @@ class Optimizer:
             self._known.setdefault(parameter, {})
             grad = parameter.grad
             if grad is not None and parameter.trainable:
-                if not isinstance(grad, Tensor) or grad.shape != parameter.shape:
-                    raise self._unfit(parameter)
                 learned[parameter] = grad
         if not learned:
             raise RuntimeError(f"{self._name}.step found no parameter with a gradient: call loss.backward() first")
         return list(learned.items())
-
-    def _unfit(self, parameter: Parameter) -> Exception:
-        """The error of a gradient that is not one of this parameter."""
-        expected = f"{self._name}.step expects the gradient of {parameter.name or 'a parameter'} to be a Tensor"
-        if not isinstance(parameter.grad, Tensor):
-            return TypeError(f"{expected}; got {type(parameter.grad).__name__}")
-        return ShapeError(f"{expected} of its shape, {parameter.shape}; got {parameter.grad.shape}")
 
     def _clipped(self, gradients: list[NDArray[Any]]) -> list[NDArray[Any]]:
         if self.clipvalue is not None:
