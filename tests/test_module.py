@@ -410,3 +410,13 @@ def test_repr_is_a_tree_with_settings_and_mode():
     )
     assert repr(layers.Dense(2, dtype=np.float64).eval()) == "Dense(units=2, dtype='float64', training=False)"
     assert not re.search("0x", repr(Row(layers.RReLU(seed=1))))
+
+
+def test_a_weight_is_never_lost_to_an_array():
+    dense = tg.layers.Dense(2, input_shape=(3,))
+    assert len(dense.parameters()) == 2
+    with pytest.raises(TypeError, match=r"Dense\.kernel is a Parameter: give it values by \.kernel\.assign"):
+        dense.kernel = np.ones((3, 2))
+    dense.kernel.assign(np.ones((3, 2)))
+    dense.bias = None
+    assert [path for path, _ in dense.named_parameters()] == ["kernel"]

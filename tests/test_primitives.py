@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
+from tinygrad_bn.errors import DtypeError
 from tinygrad_bn.primitives import Function, Primitive, derived, primitive, ufunc
 
 
@@ -204,3 +205,28 @@ print([name for name in {slow} if name in set(sys.modules) - before])"""
     tree = Path(__file__).parents[1]
     ran = subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
+
+
+def test_what_a_user_raises_in_a_primitive_is_what_the_caller_sees():
+    def positive(x):
+        raise ValueError("x must be positive")
+
+    made = Primitive(positive)
+    with pytest.raises(ValueError, match=r"^x must be positive$"):
+        made(np.ones(2))
+
+
+@pytest.mark.parametrize("result", [None, "a", (np.ones(2), np.ones(2))])
+def test_a_primitive_returns_one_array(result):
+    made = Primitive(lambda x: result, name="odd")
+    for x in (np.ones(2), tg.tensor([1.0])):
+        with pytest.raises(DtypeError, match="odd has to return one array; got "):
+            made(x)
+
+
+def test_primitives_and_rules_are_functions():
+    with pytest.raises(TypeError, match="made of a function; got 3"):
+        tg.primitive(3)
+    made = Primitive(lambda x: x)
+    with pytest.raises(TypeError, match=r"defvjp expects functions.*; got 'rule'"):
+        made.defvjp("rule")

@@ -206,7 +206,8 @@ def told(logs: Logs) -> str:
 
 def _screen_is_live() -> bool:
     """Whether what is printed can be drawn over: a terminal or a notebook."""
-    return "ipykernel" in sys.modules or sys.stdout.isatty()
+    isatty = getattr(sys.stdout, "isatty", None)  # there may be no standard output at all
+    return "ipykernel" in sys.modules or (isatty is not None and isatty())
 
 
 def _tqdm() -> Any:

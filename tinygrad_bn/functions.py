@@ -57,6 +57,8 @@ class Function(Generic[P]):
         reference: Callable[..., Any] | None = None,
         expects: str = "shapes that broadcast together",
     ) -> None:
+        if not callable(forward):
+            raise TypeError(f"a primitive is made of a function; got {forward!r}")
         self.forward = forward
         self.__wrapped__ = forward
         self.__name__ = self.__qualname__ = name or forward.__name__

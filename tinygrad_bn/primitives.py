@@ -96,12 +96,24 @@ class Primitive(Function[P]):
             if isinstance(error, AttributeError):
                 raise
             raise self.explain(error, arrays, settings) from None
-        return result if type(result) is _ndarray else np.asarray(result)
+        return result if type(result) is _ndarray else self.as_array(result)
+
+    def as_array(self, result: Any) -> Any:
+        """What the forward gave, as an ndarray.
+
+        Raises:
+            DtypeError: it is not one array of numbers.
+        """
+        if not isinstance(result, (np.ndarray, np.generic, int, float)):
+            came = f"{len(result)} results" if isinstance(result, (tuple, list)) else f"{result!r:.60}"
+            raise DtypeError(f"{self.__name__} has to return one array; got {came}")
+        return np.asarray(result)
 
     def explain(self, error: Exception, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Exception:
         """What was expected and what came, in place of NumPy's sentence."""
-        ours = isinstance(error, (ShapeError, DtypeError, SettingError))
-        return error if ours else super().explain(error, arrays, settings)
+        said = isinstance(error, (ShapeError, DtypeError, SettingError))
+        theirs = not self.__module__.startswith("tinygrad_bn.") and "broadcast" not in str(error)
+        return error if said or theirs else super().explain(error, arrays, settings)  # a user's own words are better
 
     def defvjp(self, *rules: Rule | None) -> None:
         """Give the derivative: one rule `(g, y, *arrays, **settings)` per array, or None where there is none.
@@ -109,8 +121,11 @@ class Primitive(Function[P]):
         `g` is the cotangent of the result `y`. The engine sums a rule's value over broadcast axes and casts it.
 
         Raises:
-            TypeError: there are not as many rules as arrays, or any number of arrays.
+            TypeError: there are not as many rules as arrays, or any number of arrays; or a rule is no function.
         """
+        for rule in rules:
+            if rule is not None and not callable(rule):
+                raise TypeError(f"{self.__name__}.defvjp expects functions, or None for no derivative; got {rule!r}")
         if self.arity is None or len(rules) != self.arity:
             takes = "an unknown number of arrays: use defvjp_each" if self.arity is None else f"{self.arity} arrays"
             raise TypeError(f"{self.__name__} takes {takes}; got {len(rules)} rules")

@@ -180,7 +180,7 @@ PLANTS = [
         "one_seed_gives_the_same_bits",
         "a generator of its own",
         Primitive(forgets_the_seed, random=True, **DRAWN),
-        ops.normal,
+        ops.random.normal,
     ),
     Plant("first_derivatives_are_right", "sign", planted(tame, lambda *a, **k: -tame_rule(*a, **k))),
     Plant("first_derivatives_are_right", "a factor", planted(tame, lambda g, y, x, **k: g * 2 * x / (1 + square(x)))),

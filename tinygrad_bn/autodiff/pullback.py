@@ -75,9 +75,8 @@ def _fitted(g: Array, value: NDArray[Any], primitive: Primitive[Any]) -> Array:
     fits = isinstance(g, (Tensor, np.ndarray)) and g.dtype.kind in "fiub"
     if not fits or not _is_repeated(value.shape, g.shape):
         came = f"shape {g.shape} and dtype {g.dtype}" if isinstance(g, (Tensor, np.ndarray)) else f"{g!r:.60}"
-        raise GradientError(
-            f"a rule of {primitive.__name__} has to give the cotangent of an argument of shape {value.shape}; got {came}"
-        )
+        wanted = f"the cotangent of an argument of shape {value.shape}"
+        raise GradientError(f"a rule of {primitive.__name__} has to give {wanted}; got {came}")
     if g.shape != value.shape:
         g = ops.sum_to(g, shape=value.shape) if isinstance(g, Tensor) else ops.sum_to.forward(g, value.shape)
     return g if g.dtype == value.dtype else ops.astype(g, dtype=value.dtype)

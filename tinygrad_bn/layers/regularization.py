@@ -9,6 +9,7 @@ import numpy as np
 from tinygrad_bn import ops
 from tinygrad_bn.layers.base import RandomLayer
 from tinygrad_bn.module.settings import number
+from tinygrad_bn.ops.random import normal
 
 
 class Dropout(RandomLayer):
@@ -46,4 +47,4 @@ class GaussianNoise(RandomLayer):
     def forward(self, x: Any) -> Any:
         if not (self.stddev and self.in_training):
             return x
-        return x + self.stddev * ops.normal(shape=x.shape, dtype=x.dtype, rng=ops.generator(self._rng))
+        return x + self.stddev * normal(shape=x.shape, dtype=x.dtype, rng=ops.generator(self._rng))

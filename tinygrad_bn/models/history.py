@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from tinygrad_bn.callbacks import Callback, Logs, told
+from tinygrad_bn.files import picture
 
 
 class History(Callback):
@@ -40,18 +41,13 @@ class History(Callback):
         """
         if not self.epoch:
             raise RuntimeError("History.plot expects at least one epoch; this training completed none")
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise ImportError("History.plot needs matplotlib: pip install matplotlib") from None
         names = [name for name in self.history if not name.startswith("val_")]
-        figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
-        for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-            numbers = [epoch + 1 for epoch in self.epoch]
-            axes.plot(numbers, self.history[name], ".-", label="training")
-            if f"val_{name}" in self.history:
-                axes.plot(numbers, self.history[f"val_{name}"], ".--", label="validation")
-                axes.legend()
-            axes.set(xlabel="epoch", ylabel=name)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-        figure.savefig(path)
+        with picture(path, 5 * len(names), 4) as figure:
+            for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+                numbers = [epoch + 1 for epoch in self.epoch]
+                axes.plot(numbers, self.history[name], ".-", label="training")
+                if f"val_{name}" in self.history:
+                    axes.plot(numbers, self.history[f"val_{name}"], ".--", label="validation")
+                    axes.legend()
+                axes.set(xlabel="epoch", ylabel=name)
+                axes.xaxis.get_major_locator().set_params(integer=True)

@@ -51,6 +51,16 @@ class Module:
             locate(error, self)
             raise
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, but never lose a variable to an array: that would neither be learned nor saved."""
+        held = vars(self).get(name)
+        if isinstance(held, Variable) and not isinstance(value, (Variable, Module, type(None))):
+            kind = type(held).__name__
+            raise TypeError(
+                f"{called(self)}.{name} is a {kind}: give it values by .{name}.assign(...); got {value!r:.60}"
+            )
+        super().__setattr__(name, value)
+
     def _recorded(self, x: Any, recorder: Recorder) -> Any:
         recorder.enter(self)
         try:

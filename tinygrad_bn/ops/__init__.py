@@ -82,7 +82,6 @@ from tinygrad_bn.ops.random import (
     rrelu,
     set_random_seed,
 )
-from tinygrad_bn.ops.random import normal as normal  # for layers; not public: see there
 from tinygrad_bn.ops.reductions import (
     all,
     any,

@@ -110,7 +110,7 @@ class Tensor(Visible, Methods):
         mode = current()
         recorder = mode.recorder
         result = _new(Tensor)
-        result.value = value if type(value) is _ndarray else np.asarray(value)
+        result.value = value if type(value) is _ndarray else primitive.as_array(value)
         result.serial = next_serial()
         result._grad = None
         result.version = version and _shared_version(value, args)
