@@ -28,9 +28,9 @@ def backward(output: Tensor, gradient: Any = None, create_graph: bool = False) -
     if not output.requires_grad:
         raise RuntimeError("backward expects a Tensor made from one with requires_grad=True; nothing here asks for it")
     found = sweep([output], [gradient], None, create_graph)
-    sums = {leaf: g if leaf.grad is None else leaf.grad + g for leaf, g in found.items()}
-    for leaf, total in sums.items():  # only now: a failure leaves every gradient as it was
-        leaf.grad = total
+    sums = [g if leaf._grad is None else leaf._grad + g for leaf, g in found.items()]
+    for leaf, total in zip(found, sums, strict=True):  # only now: a failure leaves every gradient as it was
+        leaf._grad = total  # it fits: the pullback has seen to that
 
 
 Tensor._backward = staticmethod(backward)

@@ -72,9 +72,8 @@ def _fitted(g: Array, value: NDArray[Any], primitive: Primitive[Any]) -> Array:
     """
     if isinstance(g, (int, float, np.generic)):
         g = np.asarray(g)
-    fits = isinstance(g, (Tensor, np.ndarray)) and g.dtype.kind in "fiub"
-    if not fits or not _is_repeated(value.shape, g.shape):
-        came = f"shape {g.shape} and dtype {g.dtype}" if isinstance(g, (Tensor, np.ndarray)) else f"{g!r:.60}"
+    if not (isinstance(g, _ARRAYS) and g.dtype.kind in "fiub" and _is_repeated(value.shape, g.shape)):
+        came = f"shape {g.shape} and dtype {g.dtype}" if isinstance(g, _ARRAYS) else f"{g!r:.60}"
         wanted = f"the cotangent of an argument of shape {value.shape}"
         raise GradientError(f"a rule of {primitive.__name__} has to give {wanted}; got {came}")
     if g.shape != value.shape:
@@ -85,7 +84,8 @@ def _fitted(g: Array, value: NDArray[Any], primitive: Primitive[Any]) -> Array:
 def _is_repeated(shape: tuple[int, ...], larger: tuple[int, ...]) -> bool:
     """Whether an array of `shape` fills `larger` when it is broadcast."""
     extra = len(larger) - len(shape)
-    return extra >= 0 and all(n in (1, m) for n, m in zip(shape, larger[extra:], strict=True))
+    tail = larger[extra:]
+    return extra >= 0 and (tail == shape or all(n in (1, m) for n, m in zip(shape, tail, strict=True)))
 
 
 def _reaching(outputs: Iterable[Tensor], oldest: int = 0) -> set[Tensor]:
