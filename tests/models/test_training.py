@@ -252,3 +252,14 @@ def test_averages_that_were_loaded_are_not_young():
     other.evaluate(X, LABELS)
     other.fit(X, LABELS, verbose=0)
     other.evaluate(X, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss", "left"),
+    [("relu", lambda y, p: 3.0, "the loss"), (lambda t: t.numpy(), "mse", "some layer")],
+)
+def test_a_step_off_the_graph_is_said(activation, loss, left):
+    model = tg.Sequential([tg.layers.Dense(1, activation=activation, input_shape=(2,))])
+    model.compile("sgd", loss)
+    with pytest.raises(TypeError, match=f"a loss that depends on the parameters: {left} left the graph"):
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)

@@ -13,6 +13,7 @@ from tinygrad_bn.losses import Loss
 from tinygrad_bn.metrics import Metric
 from tinygrad_bn.models.data import batches
 from tinygrad_bn.optimizers import Optimizer
+from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Parameter
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class Step:
         """The loss of a batch before the step, and the predictions."""
         y_pred = self.model(x)
         loss = self.loss(y, y_pred)
+        if not isinstance(loss, Tensor) or not loss.requires_grad:
+            left = "the loss" if isinstance(y_pred, Tensor) and y_pred.requires_grad else "some layer"
+            raise TypeError(
+                f"fit expects a loss that depends on the parameters: {left} left the graph for plain numbers"
+            )
         for parameter in self.parameters:
             parameter.grad = None
         loss.backward()
