@@ -263,3 +263,11 @@ def test_a_step_off_the_graph_is_said(activation, loss, left):
     model.compile("sgd", loss)
     with pytest.raises(TypeError, match=f"a loss that depends on the parameters: {left} left the graph"):
         model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+
+
+def test_none_stands_for_no_metrics_and_no_callbacks():
+    model = tg.Sequential([tg.layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse", None)
+    assert list(model.fit(np.ones((4, 2)), np.ones((4, 1)), callbacks=None, verbose=0).history) == ["loss"]
+    with pytest.raises(TypeError, match="compile expects metrics to be names or Metrics, in a list; got 3"):
+        model.compile("sgd", "mse", 3)

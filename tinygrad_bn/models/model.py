@@ -50,7 +50,7 @@ class Model(Module):
         self,
         optimizer: str | Optimizer,
         loss: str | Loss | Callable[[Any, Any], Any],
-        metrics: MetricLike | Iterable[MetricLike] = (),
+        metrics: MetricLike | Iterable[MetricLike] | None = (),
     ) -> None:
         """Say how to train: names such as "sgd", "sparse_categorical_crossentropy" and "accuracy", or objects.
 
@@ -58,7 +58,9 @@ class Model(Module):
             ValueError: a name is unknown; the message lists the choices. Or two metrics share a name.
             TypeError: something is neither a name nor of the right kind.
         """
-        several = [metrics] if isinstance(metrics, (str, Metric)) or callable(metrics) else metrics
+        several = [metrics] if isinstance(metrics, (str, Metric)) or callable(metrics) else metrics or ()
+        if not isinstance(several, Iterable):
+            raise TypeError(f"compile expects metrics to be names or Metrics, in a list; got {metrics!r}")
         chosen = [metric_kinds.get(metric) for metric in several]
         called = ["loss", *(metric.name for metric in chosen)]
         if len(set(called)) < len(called):
@@ -75,7 +77,7 @@ class Model(Module):
         epochs: int = 1,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Callback] | None = (),
         shuffle: bool = True,
         verbose: str | int = "auto",
         seed: int | None = None,
@@ -188,7 +190,7 @@ class Model(Module):
 
 
 def _expect_callbacks(callbacks: Any) -> Sequence[Callback]:
-    given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
     for callback in given:
         if not isinstance(callback, Callback):
             raise TypeError(f"fit expects callbacks to be instances of Callback; got {callback!r}")
