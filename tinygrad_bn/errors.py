@@ -27,9 +27,5 @@ class StaleGraphError(RuntimeError):
     """A parameter or state was updated between a forward pass and its backward pass."""
 
 
-class CaptureError(RuntimeError):
-    """A step does something that a recording cannot repeat, such as branching on a tensor's value."""
-
-
 class GradientError(AssertionError):
     """A derivative was found to be wrong."""

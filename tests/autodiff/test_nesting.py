@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
+from tinygrad_bn.errors import GradientError
 from tinygrad_bn.mode import current, frozen_state
+from tinygrad_bn.primitives import Function, Primitive
 
 X = np.array([0.5, -1.0, 2.0])
 
@@ -175,3 +177,17 @@ def test_per_sample_gradients_are_rows_of_a_jacobian():
     rows = tg.jacobian(lambda w: tg.square(inputs @ w))(w)
     singles = [tg.grad(lambda w, x=x: tg.square(x @ w))(w) for x in inputs]
     np.testing.assert_allclose(rows, singles)
+
+
+def test_a_second_derivative_goes_through_a_constant_matrix():
+    x = np.random.default_rng(0).standard_normal((6, 3))
+    h = tg.hessian(lambda w: tg.square(x @ w).sum())(np.ones((3, 1)))
+    np.testing.assert_allclose(h.reshape(3, 3), 2 * x.T @ x)
+
+
+def test_a_rule_that_takes_values_out_of_tensors_is_refused():
+    hidden = Primitive(lambda x: x * x * x, name="hidden")
+    Function.registry.remove(hidden)
+    hidden.defvjp(lambda g, y, x: np.asarray(g) * np.asarray(3 * x * x))
+    with pytest.raises(GradientError, match="a rule of hidden takes the values out of Tensors"):
+        tg.grad(tg.grad(hidden))(np.array(2.0))

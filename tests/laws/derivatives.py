@@ -88,6 +88,27 @@ def rules_say_the_same_of_arrays_and_tensors(function, case):
             np.testing.assert_array_max_ulp(np.asarray(one), other.value, maxulp=1)
 
 
+@law(_smooth)
+def constants_change_no_derivative(function, case):
+    """Beside plain arrays the first and second derivatives by an argument are what they are beside Tensors."""
+    arrays, rng = sample(function, case), generator(function, case)
+    w = direction(rng, function(*arrays, **settings(function, case)))
+    for i in smooth(arrays):
+        d = direction(rng, arrays[i])
+        alone, among = (_derivatives(function, case, arrays, i, w, d, kinds) for kinds in ([i], smooth(arrays)))
+        for one, other in zip(alone, among, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+def _derivatives(function, case, arrays, i, w, d, kinds):
+    """The cotangent of argument i, and that of its product with d; the arguments in `kinds` are Tensors."""
+    args = [Tensor(array, requires_grad=True) if j in kinds else array for j, array in enumerate(arrays)]
+    result = function(*args, **settings(function, case))
+    (first,) = pulled([args[i]], result, Tensor(w), on_tensors=True)
+    along = (first * d).sum()
+    return first.value, pulled([args[i]], along, np.ones(()))[0] if along.requires_grad else np.zeros(arrays[i].shape)
+
+
 @law(lambda function, case: isinstance(function, Primitive) and function.linear)
 def linear_rules_read_no_numbers(function, case):
     """Rules of a primitive that says it is linear give the same when every number it was given has become NaN."""

@@ -107,6 +107,13 @@ def product(x, y, /):
 
 
 PRODUCT = {"doc": "x * y", "domain": (real,), "cases": (), "reference": None, "label": "*"}
+MATRICES = {"doc": "x @ y", "cases": (Case((3, 4), (4, 2)),), "reference": None, "label": "@"}
+
+
+def matrices(to_y=lambda g, z, x, y: x.T @ g):
+    return planted(lambda x, y, /: x @ y, lambda g, z, x, y: g @ y.T, to_y, **MATRICES)
+
+
 VARIANCE = {"doc": "sum((x - mean(x)) ** 2)", "cases": (Case((3, 4)),), "reference": None, "label": "v"}
 DRAWN = {
     "doc": "Numbers of shape and dtype from rng.",
@@ -222,6 +229,7 @@ PLANTS = [
     Plant("unknown_settings_are_answered", "Python's sentence", planted(kind=Careless)),
     Plant("too_few_arrays_are_answered", "Python's sentence", planted(kind=Careless)),
     Plant("what_is_fixed_is_no_tensor", "taken", planted(kind=Careless)),
+    Plant("constants_change_no_derivative", "an array's dot", matrices(lambda g, z, x, y: x.T.dot(g)), matrices()),
     Plant("is_written_as_a_formula", "a power", planted(lambda x, /, scale=1.0, shift=0.0: scale * x**2 + shift)),
     Plant("is_written_as_a_formula", "a power in a rule", planted(tame, lambda g, y, x, **settings: g * x**2)),
     Plant("is_written_as_a_formula", "a power in a helper", planted(tame, lambda g, y, x, **k: g * careless_helper(x))),

@@ -50,6 +50,10 @@ def pullback(
                 _refuse_if_stale(primitive, arg)
             if rule is not None and arg in vertices:
                 g_arg = rule(g, result, *arrays, **settings)
+                if on_tensors and not isinstance(g_arg, Tensor):
+                    raise GradientError(
+                        f"a rule of {primitive.__name__} takes the values out of Tensors: {g_arg!r:.60}"
+                    )
                 if type(g_arg) not in _ARRAYS or g_arg.shape != arg.value.shape or g_arg.dtype is not arg.value.dtype:
                     g_arg = _fitted(g_arg, arg.value, primitive)
                 known = pending.get(arg)

@@ -47,7 +47,7 @@ def _as_matrices(g: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
 
 def _to_x(g: Array, z: Array, x: Array, y: Array) -> Array:
     if x.ndim == y.ndim == 2:
-        return g.dot(y.T)
+        return g @ y.T
     if x.ndim > 1 and y.ndim > 1:
         return g @ _transposed(y)
     g, _, column = _as_matrices(g, x, y)
@@ -57,7 +57,7 @@ def _to_x(g: Array, z: Array, x: Array, y: Array) -> Array:
 
 def _to_y(g: Array, z: Array, x: Array, y: Array) -> Array:
     if x.ndim == y.ndim == 2:
-        return x.T.dot(g)
+        return x.T @ g  # not .dot: an array's .dot takes the values out of a Tensor
     if x.ndim > 1 and y.ndim > 1:
         return _transposed(x) @ g
     g, row, _ = _as_matrices(g, x, y)
