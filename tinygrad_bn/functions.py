@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tinygrad_bn.primitives import Primitive
 
 P = ParamSpec("P")
+_PLAIN = frozenset({int, float, bool, str, tuple, type(None)})
 _VARIADIC = 0x04  # the code flag of a function with *args
 
 
@@ -81,6 +82,16 @@ class Function(Generic[P]):
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Any:
         raise NotImplementedError
+
+    def parted(self, args: tuple[Any, ...], params: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """As `sort_out`, at once where every setting is given by its name and is of a plain type."""
+        if len(args) == self.arity and params.keys() == self.known:
+            for value in params.values():  # a loop: a generator would cost three times as much
+                if type(value) not in _PLAIN:
+                    break
+            else:
+                return args, params
+        return self.sort_out(args, params)
 
     def sort_out(self, args: tuple[Any, ...], params: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         """Part the arrays from the settings, which may be given by position as NumPy's users do; fill in defaults.

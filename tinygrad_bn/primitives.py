@@ -30,7 +30,6 @@ Array: TypeAlias = Any
 
 Rule: TypeAlias = Callable[..., Any]
 _ndarray = np.ndarray
-_PLAIN = frozenset({int, float, bool, str, tuple, type(None)})
 
 
 class Primitive(Function[P]):
@@ -63,7 +62,7 @@ class Primitive(Function[P]):
         arrays: tuple[Any, ...] = args
         settings: Mapping[str, Any] = self.defaults
         if params or self.lacking or len(args) != self.arity:
-            arrays, settings = self._sorted(args, params)
+            arrays, settings = self.parted(args, params)
         listed = False
         for array in arrays:
             if type(array) is not _ndarray:
@@ -71,16 +70,6 @@ class Primitive(Function[P]):
                     return array.bind(self, arrays, settings)
                 listed = listed or isinstance(array, (list, tuple))
         return self.evaluate(self.arrayed(arrays) if listed else arrays, settings)
-
-    def _sorted(self, args: tuple[Any, ...], params: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        """As `sort_out`, at once where every setting is given by its name and is of a plain type."""
-        if len(args) == self.arity and params.keys() == self.known:
-            for value in params.values():  # a loop: a generator would cost three times as much
-                if type(value) not in _PLAIN:
-                    break
-            else:
-                return args, params
-        return self.sort_out(args, params)
 
     def evaluate(self, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Any:
         """The forward on plain arrays; the result is an ndarray, of 0 dimensions too.
@@ -140,7 +129,10 @@ class Derived(Function[P]):
     """A composite of primitives: it needs no rule, only a name among the checked functions."""
 
     def __call__(self, *args: P.args, **params: P.kwargs) -> Any:
-        arrays, settings = self.sort_out(args, params)
+        arrays: tuple[Any, ...] = args
+        settings: Mapping[str, Any] = self.defaults
+        if params or self.lacking or len(args) != self.arity:
+            arrays, settings = self.parted(args, params)
         if any(isinstance(array, (list, tuple)) for array in arrays):
             arrays = self.arrayed(arrays)
         try:

@@ -1,4 +1,4 @@
-"""Arrays of one number, made once for each shape.
+"""Arrays that never change, made once for each shape.
 
 NumPy compares, multiplies and adds two arrays of one shape several times faster than an array and a number.
 """
@@ -30,3 +30,11 @@ def zeros_like(x: Array) -> Array:
 def ones(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """1 in this shape, not to be written."""
     return _filled(shape, dtype, 1)
+
+
+@lru_cache(maxsize=16)
+def arange(n: int) -> Array:
+    """0, 1, ..., n - 1, not to be written."""
+    array = np.arange(n)
+    array.flags.writeable = False
+    return array

@@ -5,18 +5,40 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_bn.domains import Case, integers, interval, real
-from tinygrad_bn.ops.activations import log_softmax, softmax, softplus
-from tinygrad_bn.ops.reductions import sum, summed
+from tinygrad_bn.ops.activations import log_softmax, softplus
+from tinygrad_bn.ops.constants import arange
+from tinygrad_bn.ops.reductions import spread, sum
 from tinygrad_bn.primitives import Array, derived, primitive
 
 
-def _hot(labels: Array, classes: int) -> Array:
+def _is_label(labels: Array, classes: int) -> Array:
     """Whether a class is the label: (..., 1) against (classes,)."""
-    return labels[..., None] == np.arange(classes)
+    return labels.reshape((*labels.shape, 1)) == arange(classes)
 
 
 @primitive(
-    label="cross-entropy",
+    label="NLL",
+    domain=(integers(0, 4), real),
+    cases=(Case((3,), (3, 4)), Case((2, 3), (2, 3, 4)), Case((), (4,))),
+    reference=lambda labels, x: -np.take_along_axis(x, labels[..., None], -1)[..., 0],
+    expects="labels of shape (...) and log-probabilities of shape (..., classes)",
+)
+def negative_log_likelihood(labels: Array, log_probabilities: Array, /) -> Array:
+    """-log_probabilities[label] along the last axis, for integer labels; inf for a label that is no class.
+
+    Raises:
+        ShapeError: the labels are not one for each row of log-probabilities.
+    """
+    if labels.shape != log_probabilities.shape[:-1]:
+        raise ValueError
+    chosen = np.where(_is_label(labels, log_probabilities.shape[-1]), log_probabilities, -np.inf)
+    return -np.maximum.reduce(chosen, axis=-1)
+
+
+negative_log_likelihood.defvjp(None, lambda g, y, labels, x: spread(-g, x, -1) * _is_label(labels, x.shape[-1]))
+
+
+@derived(
     domain=(integers(0, 4), real),
     cases=(Case((3,), (3, 4)), Case((2, 3), (2, 3, 4)), Case((), (4,))),
     reference=lambda labels, logits: (
@@ -32,18 +54,7 @@ def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
     Raises:
         ShapeError: the labels are not one for each row of logits.
     """
-    if labels.shape != logits.shape[:-1]:
-        raise ValueError
-    shifted = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
-    chosen = np.maximum.reduce(np.where(_hot(labels, logits.shape[-1]), shifted, -np.inf), axis=-1)
-    return np.log(summed(np.exp(shifted), -1, False)) - chosen
-
-
-def _to_logits(g: Array, y: Array, labels: Array, logits: Array) -> Array:
-    return g.reshape((*g.shape, 1)) * (softmax(logits) - _hot(labels, logits.shape[-1]))
-
-
-sparse_softmax_crossentropy.defvjp(None, _to_logits)
+    return negative_log_likelihood(labels, log_softmax(logits))
 
 
 @derived(

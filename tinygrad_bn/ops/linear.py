@@ -32,6 +32,11 @@ def matmul(x: Array, y: Array, /) -> Array:
     return x.dot(y) if x.ndim == y.ndim == 2 else np.matmul(x, y)
 
 
+def _product(x: Array, y: Array) -> Array:
+    """x @ y of two matrices, by the method of arrays, which is faster, where both of them are arrays."""
+    return x.dot(y) if type(x) is type(y) is np.ndarray else x @ y
+
+
 def _transposed(x: Array) -> Array:
     """Every matrix of x transposed."""
     return x.transpose((*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
@@ -47,7 +52,7 @@ def _as_matrices(g: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
 
 def _to_x(g: Array, z: Array, x: Array, y: Array) -> Array:
     if x.ndim == y.ndim == 2:
-        return g @ y.T
+        return _product(g, y.T)
     if x.ndim > 1 and y.ndim > 1:
         return g @ _transposed(y)
     g, _, column = _as_matrices(g, x, y)
@@ -57,7 +62,7 @@ def _to_x(g: Array, z: Array, x: Array, y: Array) -> Array:
 
 def _to_y(g: Array, z: Array, x: Array, y: Array) -> Array:
     if x.ndim == y.ndim == 2:
-        return x.T @ g  # not .dot: an array's .dot takes the values out of a Tensor
+        return _product(x.T, g)
     if x.ndim > 1 and y.ndim > 1:
         return _transposed(x) @ g
     g, row, _ = _as_matrices(g, x, y)
