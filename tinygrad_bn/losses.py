@@ -222,8 +222,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 
     def check(self, y_true: NDArray[Any], shape: tuple[int, ...]) -> None:
         classes = shape[-1]
-        whole = y_true.dtype == np.int64
-        if whole and np.maximum.reduce(y_true.view(np.uint64), axis=None) < classes:
+        if y_true.dtype == np.int64 and np.maximum.reduce(y_true.view(np.uint64), axis=None) < classes:
             return  # in one pass: a number below 0 is a very large one without its sign
         if not (y_true.min() >= 0 and y_true.max() < classes):
             self._refuse(y_true, (y_true >= 0) & (y_true < classes), f"labels from 0 to {classes - 1}")

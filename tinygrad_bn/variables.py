@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -16,10 +17,16 @@ if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
 
 
 class Variable(Tensor):
-    """A Tensor whose values can be replaced, in place, by `assign`; its version counts the updates."""
+    """A Tensor whose values can be replaced, in place, by `assign`; its version counts the updates.
+
+    Attributes:
+        name: what messages call it.
+        moves: how often any variable's memory has been moved, by `side_by_side`.
+    """
 
     __slots__ = ("name",)
     version: Version
+    moves: ClassVar[int] = 0
 
     def __init__(self, data: Any, requires_grad: bool = False, name: str | None = None) -> None:
         super().__init__(np.array(as_array(data)), requires_grad)
@@ -50,11 +57,7 @@ class Variable(Tensor):
 
     def writing(self, writer: str) -> NDArray[Any]:
         """The memory of the values, which `writer` is about to change: all who remember them are told."""
-        journal = current().journal
-        if journal is not None and not journal.noted(self):
-            journal.note(self, partial(_restore, self, self.value.copy()))
-        self.version.updated = next_serial()
-        self.version.writer = writer
+        written((self,), writer)
         return self.value
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -83,6 +86,50 @@ class State(Variable):
     """A variable that a `Module` keeps without learning it, such as a moving average."""
 
     __slots__ = ()
+
+
+def written(variables: Iterable[Variable], writer: str) -> None:
+    """`writer` is about to change the values of these: all who remember them are told."""
+    journal = current().journal
+    if journal is not None:
+        for variable in variables:
+            if not journal.noted(variable):
+                journal.note(variable, partial(_restore, variable, variable.value.copy()))
+    serial = next_serial()
+    for variable in variables:
+        version = variable.version
+        version.updated = serial
+        version.writer = writer
+
+
+def side_by_side(variables: Sequence[Variable]) -> NDArray[Any] | None:
+    """The values of variables of one dtype as one flat array, which shares their memory.
+
+    Those that have never been moved are moved together; None where others lie apart already.
+    """
+    values = [variable.value for variable in variables]
+    if all(value.base is None and value.flags.c_contiguous for value in values):
+        flat = np.concatenate([value.ravel() for value in values])
+        start = 0
+        for variable, value in zip(variables, values, strict=True):
+            variable.value = flat[start : start + value.size].reshape(value.shape)
+            start += value.size
+        Variable.moves += 1
+        return flat
+    home = values[0].base
+    if home is None or home.ndim != 1:
+        return None
+    start = place = (_address(values[0]) - _address(home)) // home.itemsize
+    for value in values:
+        if value.base is not home or _address(value) != _address(home) + place * home.itemsize:
+            return None
+        place += value.size
+    return home[start:place]
+
+
+def _address(array: NDArray[Any]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 def _remade(kind: type[Variable], value: NDArray[Any], wanted: bool, name: str | None) -> Variable:

@@ -74,7 +74,7 @@ def _fitted(g: Array, value: NDArray[Any], primitive: Primitive[Any]) -> Array:
     Raises:
         GradientError: what a rule of `primitive` gave is not a cotangent of the argument.
     """
-    if isinstance(g, (int, float, np.generic)):
+    if type(g) is not np.ndarray and isinstance(g, (int, float, np.generic)):
         g = np.asarray(g)
     if not (isinstance(g, _ARRAYS) and g.dtype.kind in "fiub" and _is_repeated(value.shape, g.shape)):
         came = f"shape {g.shape} and dtype {g.dtype}" if isinstance(g, _ARRAYS) else f"{g!r:.60}"

@@ -54,6 +54,13 @@ class InPlace:
             self._programs[key] = self._made(targets, others)
         return self._programs[key]
 
+    def is_elementwise(self, targets: Arrays, others: Arrays) -> bool:
+        """Whether each element of the results depends on the same elements of the arrays alone."""
+        try:
+            return _is_elementwise(read(self.update, *targets, *others))
+        except Unreadable:
+            return False
+
     def _made(self, targets: Arrays, others: Arrays) -> Callable[..., None]:
         try:
             text = read(self.update, *targets, *others)

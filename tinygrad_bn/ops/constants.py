@@ -15,11 +15,16 @@ from tinygrad_bn.primitives import Array
 _LARGEST = 2**20
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def _filled(shape: int | tuple[int, ...], dtype: np.dtype[Any], number: float) -> Array:
     array = np.full(shape, number, dtype)
     array.flags.writeable = False
     return array
+
+
+def full_like(x: Array, number: float) -> Array:
+    """The number in the shape of x, not to be written."""
+    return _filled(x.shape, x.dtype, number) if x.size <= _LARGEST else np.broadcast_to(x.dtype.type(number), x.shape)
 
 
 def zeros_like(x: Array) -> Array:

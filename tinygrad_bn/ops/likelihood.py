@@ -6,7 +6,7 @@ import numpy as np
 
 from tinygrad_bn.domains import Case, integers, interval, real
 from tinygrad_bn.ops.activations import log_softmax, softplus
-from tinygrad_bn.ops.constants import arange
+from tinygrad_bn.ops.constants import arange, full_like
 from tinygrad_bn.ops.reductions import spread, sum
 from tinygrad_bn.primitives import Array, derived, primitive
 
@@ -31,8 +31,8 @@ def negative_log_likelihood(labels: Array, log_probabilities: Array, /) -> Array
     """
     if labels.shape != log_probabilities.shape[:-1]:
         raise ValueError
-    chosen = np.where(_is_label(labels, log_probabilities.shape[-1]), log_probabilities, -np.inf)
-    return -np.maximum.reduce(chosen, axis=-1)
+    nowhere = full_like(log_probabilities, -np.inf)
+    return -np.maximum.reduce(np.where(_is_label(labels, nowhere.shape[-1]), log_probabilities, nowhere), axis=-1)
 
 
 negative_log_likelihood.defvjp(None, lambda g, y, labels, x: spread(-g, x, -1) * _is_label(labels, x.shape[-1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from tinygrad_bn.domains import Case, boolean, distinct, interval
 from tinygrad_bn.errors import AxisError
 from tinygrad_bn.ops.arithmetic import astype, maximum
-from tinygrad_bn.ops.constants import ones
+from tinygrad_bn.ops.constants import full_like, ones
 from tinygrad_bn.ops.elementary import exp
 from tinygrad_bn.ops.shape import concatenate, flip
 from tinygrad_bn.primitives import Array, derived, primitive
@@ -47,6 +48,7 @@ def along(axis: Axis, ndim: int) -> frozenset[int]:
     return named
 
 
+@lru_cache(maxsize=256)
 def kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     """The shape of a reduction over `axis` with the reduced axes kept as 1."""
     reduced = along(axis, len(shape))
@@ -93,7 +95,7 @@ def summed(x: Array, axis: Axis, keepdims: bool) -> Array:
     columns = _ALONG[axis]
     if x.shape[0 if columns else 1] > _SHORT:
         return np.add.reduce(x, axis=axis, keepdims=keepdims)
-    sums = np.dot(ones(x.shape[0], x.dtype), x) if columns else np.dot(x, ones(x.shape[1], x.dtype))
+    sums = np.dot(ones(x.shape[0], x.dtype), x) if columns else x.dot(ones(x.shape[1], x.dtype))
     return sums.reshape((1, -1) if columns else (-1, 1)) if keepdims else sums
 
 
@@ -134,7 +136,7 @@ def sum_to(x: Array, /, shape: tuple[int, ...]) -> Array:
     """x summed over the axes along which `shape` would have to be repeated to fill x."""
     extra = x.ndim - len(shape)
     if x.shape[extra:] == shape:
-        return summed(x, tuple(range(extra)), False) if extra else x
+        return x if not extra else summed(x, 0 if extra == 1 else tuple(range(extra)), False)
     repeated = tuple(a for a in range(x.ndim) if a < extra or (shape[a - extra] == 1 and x.shape[a] != 1))
     return np.add.reduce(x, axis=repeated, keepdims=True).reshape(shape) if repeated else x
 
@@ -153,7 +155,7 @@ def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     return summed(x, axis, keepdims) / count(x, axis)
 
 
-mean.defvjp(lambda g, y, x, *, axis, keepdims: broadcast_to(spread(g, x, axis) / count(x, axis), shape=x.shape))
+mean.defvjp(lambda g, y, x, *, axis, keepdims: spread(g, x, axis) * full_like(x, 1 / count(x, axis)))
 
 
 def _extremum(g: Array, y: Array, x: Array, *, axis: Axis, keepdims: bool) -> Array:

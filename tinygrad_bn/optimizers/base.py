@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -13,6 +13,7 @@ from tinygrad_bn.capturing.inplace import InPlace
 from tinygrad_bn.clipping import clip_by_value, global_norm, limited
 from tinygrad_bn.errors import SettingError, ShapeError
 from tinygrad_bn.module.settings import above_zero, number
+from tinygrad_bn.optimizers.updates import Update, updates
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import Parameter, State, Variable
@@ -20,7 +21,6 @@ from tinygrad_bn.variables import Parameter, State, Variable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_Plan = tuple[tuple[Variable, ...], Callable[..., None], list[Any]]
 _TAKES_ANY_NAME = 0x08  # the code flag of a function with **arguments
 _NEVER_DECAY = ("gamma", "beta", "alpha")
 
@@ -103,8 +103,9 @@ class Optimizer:
     ) -> None:
         self._rates: dict[str, float | None] = {}
         self._arrays: dict[np.dtype[Any], dict[str, NDArray[Any]]] = {}
-        self._programs: dict[bool, InPlace] = {}
-        self._plans: dict[Parameter, _Plan] = {}
+        self._rules: dict[bool, InPlace] = {}
+        self._plans: dict[tuple[Parameter, ...], list[Update]] = {}
+        self._moves = -1
         self._known: dict[Parameter, dict[str, State]] = {}
         self._loaded: dict[str, NDArray[Any]] = {}
         self.learning_rate = learning_rate
@@ -122,7 +123,7 @@ class Optimizer:
         return f"{self._name}({', '.join(said)})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_programs": {}, "_plans": {}}  # they are made anew when needed
+        return {**vars(self), "_rules": {}, "_plans": {}}  # they are made anew when needed
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -141,14 +142,14 @@ class Optimizer:
             RuntimeError: none of them has a gradient.
         """
         learned = self._learned(parameters)
-        gradients = self._clipped([grad.value for _, grad in learned])
-        for (parameter, _), gradient in zip(learned, gradients, strict=True):
-            self._apply(parameter, gradient)
+        gradients = self._clipped([grad.value for grad in learned.values()])
+        for update in self._planned(tuple(learned)):
+            update.run(gradients, self._name)
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters that `step` has ever been given."""
         for parameter in self._known:
-            parameter.grad = None
+            parameter._grad = None
 
     # What it keeps
 
@@ -205,7 +206,7 @@ class Optimizer:
 
     # A step
 
-    def _learned(self, parameters: Iterable[Parameter]) -> list[tuple[Parameter, Tensor]]:
+    def _learned(self, parameters: Iterable[Parameter]) -> dict[Parameter, Tensor]:
         """The parameters that will be updated, each once, with their gradients."""
         if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
             raise TypeError(f"{self._name}.step expects a list such as model.parameters(); got {parameters!r:.60}")
@@ -214,12 +215,12 @@ class Optimizer:
             if not isinstance(parameter, Parameter):
                 raise TypeError(f"{self._name}.step expects Parameters, as model.parameters(); got {parameter!r:.60}")
             self._known.setdefault(parameter, {})
-            grad = parameter.grad
-            if grad is not None and parameter.trainable:
+            grad = parameter._grad
+            if grad is not None and parameter._wanted:
                 learned[parameter] = grad
         if not learned:
             raise RuntimeError(f"{self._name}.step found no parameter with a gradient: call loss.backward() first")
-        return list(learned.items())
+        return learned
 
     def _clipped(self, gradients: list[NDArray[Any]]) -> list[NDArray[Any]]:
         if self.clipvalue is not None:
@@ -231,24 +232,31 @@ class Optimizer:
             return [_limited(g, norm, self.global_clipnorm) for g in gradients]
         return gradients
 
-    def _apply(self, parameter: Parameter, gradient: NDArray[Any]) -> None:
-        """The one place where parameters and slots are written."""
-        plan = self._plans.get(parameter)
-        if plan is None:
-            plan = self._plans[parameter] = self._planned(parameter, gradient)
-        variables, program, rates = plan
-        program(*[variable.writing(self._name) for variable in variables], gradient, *rates)
+    def _planned(self, learned: tuple[Parameter, ...]) -> list[Update]:
+        """The updates that make up a step on these; good until a rate comes or goes, or a variable is moved."""
+        if self._moves != Variable.moves or learned not in self._plans:
+            if self._moves != Variable.moves:
+                self._plans.clear()
+            kinds: dict[Any, list[int]] = {}
+            for position, parameter in enumerate(learned):
+                kinds.setdefault((parameter.dtype, self._decays(parameter)), []).append(position)
+            self._plans[learned] = [
+                update for kind, positions in kinds.items() for update in self._updates(learned, positions, *kind)
+            ]
+            self._moves = Variable.moves
+        return self._plans[learned]
 
-    def _planned(self, parameter: Parameter, gradient: NDArray[Any]) -> _Plan:
-        """What a step on the parameter writes, by which program, with which rates; good until a rate comes or goes."""
-        rates = self._rates_in(parameter.dtype)
-        decays = "weight_decay" in rates and (parameter.name or "").rpartition(".")[2] not in _NEVER_DECAY
-        if decays not in self._programs:
-            self._programs[decays] = InPlace(partial(self._text, len(self.slots), tuple(rates), decays))
-        variables = (parameter, *self._slots_of(parameter))
-        arrays = [gradient, *rates.values()]
-        program = self._programs[decays].program([variable.value for variable in variables], arrays)
-        return variables, program, list(rates.values())
+    def _updates(
+        self, learned: tuple[Parameter, ...], positions: list[int], dtype: np.dtype[Any], decays: bool
+    ) -> list[Update]:
+        rates = self._rates_in(dtype)
+        if decays not in self._rules:
+            self._rules[decays] = InPlace(partial(self._text, len(self.slots), tuple(rates), decays))
+        rows = [(parameter, *self._slots_of(parameter)) for parameter in (learned[p] for p in positions)]
+        return updates(self._rules[decays], rows, list(rates.values()), positions)
+
+    def _decays(self, parameter: Parameter) -> bool:
+        return self.weight_decay is not None and (parameter.name or "").rpartition(".")[2] not in _NEVER_DECAY
 
     def _text(self, slots: int, names: tuple[str, ...], decays: bool, parameter: Array, *others: Array) -> Any:
         """Decay and update, of what varies from call to call by position: the slots, the gradient, the rates."""
@@ -268,7 +276,7 @@ class Optimizer:
         old = self._rates.get(name)
         self._rates[name] = value
         if (value is None, not value) != (old is None, not old):  # slots and programs depend on which rates there are
-            for made in (self._arrays, self._programs, self._plans):
+            for made in (self._arrays, self._rules, self._plans):
                 made.clear()
             for states in self._known.values():  # what is needed no longer, is forgotten
                 for slot in states.keys() - set(self.slots):

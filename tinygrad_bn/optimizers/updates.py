@@ -1,0 +1,92 @@
+"""How a step is carried out: every large parameter by itself, small ones side by side as one flat array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_bn.capturing.inplace import InPlace
+from tinygrad_bn.variables import Variable, side_by_side, written
+
+if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
+    from numpy.typing import NDArray
+
+_SMALL = 2**13
+"""Up to so many elements, bringing a gradient to the others costs less than the calls of an update of its own."""
+
+Row = tuple[Variable, ...]
+"""A parameter and its slots."""
+
+
+class Update:
+    """One run of an update rule.
+
+    Args:
+        rows: a parameter with its slots, or several in one.
+        targets: the arrays that are overwritten: the parameters' values, and those of each slot.
+        program: overwrites the targets, from themselves, the gradient and the rates.
+        positions: which gradients of the step belong to it.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[Row],
+        targets: list[NDArray[Any]],
+        program: Callable[..., None],
+        rates: Iterable[NDArray[Any]],
+        positions: list[int],
+    ) -> None:
+        self.variables = [variable for row in rows for variable in row]
+        self._run = program
+        self._targets, self._rates, self._positions = targets, list(rates), positions
+        self._gathered = np.empty_like(targets[0]) if len(positions) > 1 else None
+
+    def run(self, gradients: Sequence[NDArray[Any]], writer: str) -> None:
+        """Overwrite the variables, in the name of `writer`."""
+        if self._gathered is None:
+            gradient = gradients[self._positions[0]]
+        else:
+            gradient = self._gathered
+            np.concatenate([gradients[position].reshape(-1) for position in self._positions], out=gradient)
+        written(self.variables, writer)
+        self._run(*self._targets, gradient, *self._rates)
+
+
+def updates(rule: InPlace, rows: Sequence[Row], rates: Sequence[NDArray[Any]], positions: list[int]) -> list[Update]:
+    """The updates by `rule` of the rows, which have one dtype; `positions` are those of their gradients."""
+    found = []
+    for group in _groups(rule, rows, rates):
+        targets = _flat([rows[member] for member in group])
+        assert targets is not None
+        program = rule.program(targets, [targets[0], *rates])
+        found.append(Update([rows[member] for member in group], targets, program, rates, [positions[m] for m in group]))
+    return found
+
+
+def _groups(rule: InPlace, rows: Sequence[Row], rates: Sequence[NDArray[Any]]) -> list[list[int]]:
+    """Which rows are updated in one, where they have been moved next to each other."""
+    values = [variable.value for variable in rows[0]]
+    if not rule.is_elementwise(values, [values[0], *rates]):
+        return [[member] for member in range(len(rows))]
+    order = sorted(range(len(rows)), key=lambda member: rows[member][0].size <= _SMALL)  # the large ones first
+    for column in zip(*[rows[member] for member in order], strict=True):
+        loose = [variable for variable in column if variable.value.base is None]
+        if len(loose) > 1:
+            side_by_side(loose)
+    large = [[member] for member in order if rows[member][0].size > _SMALL]
+    small: dict[int, list[int]] = {}
+    for member in order[len(large) :]:
+        small.setdefault(id(rows[member][0].value.base), []).append(member)
+    for group in small.values():
+        large += [group] if _flat([rows[member] for member in group]) else [[member] for member in group]
+    return large
+
+
+def _flat(rows: Sequence[Row]) -> list[NDArray[Any]] | None:
+    """The values of one row, or for several the flat arrays that hold those of all; None where they lie apart."""
+    if len(rows) == 1:
+        return [variable.value for variable in rows[0]]
+    columns = [side_by_side(column) for column in zip(*rows, strict=True)]
+    return None if any(column is None for column in columns) else columns  # type: ignore[return-value]
