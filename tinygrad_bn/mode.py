@@ -20,17 +20,86 @@ class Recorder:
     def note(self, tensor: Any) -> None:
         """`tensor` has just been made."""
 
+    def detached(self, new: Any, tensor: Any) -> None:
+        """`new` has the very values of `tensor`, and forgets where they come from."""
+
     def reveal(self, tensor: Any, request: str) -> None:
         """Python is about to see the value of `tensor`, through `request`. May raise to forbid it."""
 
-    def assigned(self, variable: Any, data: Any) -> None:
-        """`variable` is about to be given the values `data`."""
+    def assigned(self, variable: Any, data: Any) -> bool:
+        """`variable` is about to be given the values `data`; False forbids it to be written."""
+        return True
+
+    def draw(self, primitive: Any, settings: Any) -> Any:
+        """The result of a random primitive, which takes no arrays."""
+        return primitive.evaluate((), settings)
+
+    def seeded(self, generator: Any) -> None:
+        """`generator` has just been made from a fixed seed: its draws are the same at every run."""
+
+    def feed(self, array: Any, refresh: Callable[[], object]) -> Any:
+        """`array`, into which `refresh` writes before each run what is not an argument and yet changes."""
+        return array
+
+    def guard(self, good: Any, explain: Callable[[], Exception] | None) -> bool:
+        """Whether to go on after a check; where `explain` is None, updates to come are left out if it has failed."""
+        return _passed(good, explain)
+
+    def after(self, action: Callable[[], object]) -> None:
+        """`action` belongs to the updates: it happens when they do."""
+        action()
 
     def enter(self, module: Any) -> None:
         """The results to come belong to `module`."""
 
     def leave(self, module: Any) -> None:
         """`module` has returned."""
+
+
+class Relay(Recorder):
+    """Hands everything on to another recorder; a subclass looks at some of it too."""
+
+    def __init__(self, other: Recorder | None) -> None:
+        self.other = other or Recorder()
+
+    def note(self, tensor: Any) -> None:
+        self.other.note(tensor)
+
+    def detached(self, new: Any, tensor: Any) -> None:
+        self.other.detached(new, tensor)
+
+    def reveal(self, tensor: Any, request: str) -> None:
+        self.other.reveal(tensor, request)
+
+    def assigned(self, variable: Any, data: Any) -> bool:
+        return self.other.assigned(variable, data)
+
+    def draw(self, primitive: Any, settings: Any) -> Any:
+        return self.other.draw(primitive, settings)
+
+    def seeded(self, generator: Any) -> None:
+        self.other.seeded(generator)
+
+    def feed(self, array: Any, refresh: Callable[[], object]) -> Any:
+        return self.other.feed(array, refresh)
+
+    def guard(self, good: Any, explain: Callable[[], Exception] | None) -> bool:
+        return self.other.guard(good, explain)
+
+    def after(self, action: Callable[[], object]) -> None:
+        self.other.after(action)
+
+    def enter(self, module: Any) -> None:
+        self.other.enter(module)
+
+    def leave(self, module: Any) -> None:
+        self.other.leave(module)
+
+
+def _passed(good: Any, explain: Callable[[], Exception] | None) -> bool:
+    if not good and explain is not None:
+        raise explain()
+    return bool(good)
 
 
 class Mode:
@@ -89,6 +158,31 @@ class using(ContextDecorator):
 
     def __exit__(self, *_: object) -> None:
         _ambient.reset(self._tokens.pop())
+
+
+def feed(array: Any, refresh: Callable[[], object]) -> Any:
+    """`array`, as whoever records is to see it: `refresh` writes into it anew before each run of what is recorded."""
+    recorder = current().recorder
+    return array if recorder is None else recorder.feed(array, refresh)
+
+
+def guard(good: Any, explain: Callable[[], Exception] | None = None) -> bool:
+    """Whether to go on, which is a condition on values that can be recorded.
+
+    Where `good` is false, `explain` gives the exception to raise; without one the answer is False, and the caller
+    leaves out the updates that come next. A recorder answers True, and sees to that itself at each run.
+    """
+    recorder = current().recorder
+    return _passed(good, explain) if recorder is None else recorder.guard(good, explain)
+
+
+def after(action: Callable[[], object]) -> None:
+    """Do something that belongs to the updates made just before, such as counting them."""
+    recorder = current().recorder
+    if recorder is None:
+        action()
+    else:
+        recorder.after(action)
 
 
 class Journal:

@@ -24,6 +24,7 @@ from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
 from tinygrad_bn.functions import Function as Function
 from tinygrad_bn.functions import P
 from tinygrad_bn.functions import Traced as Traced
+from tinygrad_bn.mode import current
 
 Array: TypeAlias = Any
 """An ndarray or a Tensor: forwards and rules are one text for both."""
@@ -69,6 +70,8 @@ class Primitive(Function[P]):
                 if isinstance(array, Traced):
                     return array.bind(self, arrays, settings)
                 listed = listed or isinstance(array, (list, tuple))
+        if self.random and (recorder := current().recorder) is not None:
+            return recorder.draw(self, settings)
         return self.evaluate(self.arrayed(arrays) if listed else arrays, settings)
 
     def evaluate(self, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Any:

@@ -51,8 +51,8 @@ class Variable(Tensor):
         if value.dtype is not self.dtype and not np.can_cast(value.dtype, self.dtype, "same_kind"):
             raise DtypeError(f"{name} expects values that can be cast to {self.dtype}; got {value.dtype}")
         recorder = current().recorder
-        if recorder is not None:
-            recorder.assigned(self, data)
+        if recorder is not None and not recorder.assigned(self, data):
+            return
         np.copyto(self.writing(writer), value, casting="same_kind")
 
     def writing(self, writer: str) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_bn.mode import Recorder, current, using
+from tinygrad_bn.mode import Recorder, Relay, current, using
 from tinygrad_bn.tensors import Tensor
 
 _PACKAGE = __name__.partition(".")[0]
@@ -30,31 +30,25 @@ def debug() -> Iterator[None]:
         yield
 
 
-class _Debugger(Recorder):
+class _Debugger(Relay):
     """Looks at every result, after showing it to the recorder that was at work before."""
 
     def __init__(self, other: Recorder | None) -> None:
-        self._other = other or Recorder()
+        super().__init__(other)
         self._modules: list[Any] = []
 
     def note(self, tensor: Tensor) -> None:
-        self._other.note(tensor)
+        super().note(tensor)
         if tensor.dtype.kind == "f" and not np.isfinite(tensor.value).all():
             raise FloatingPointError(self._report(tensor))
 
-    def reveal(self, tensor: Tensor, request: str) -> None:
-        self._other.reveal(tensor, request)
-
-    def assigned(self, variable: Any, data: Any) -> None:
-        self._other.assigned(variable, data)
-
     def enter(self, module: Any) -> None:
         self._modules.append(module)
-        self._other.enter(module)
+        super().enter(module)
 
     def leave(self, module: Any) -> None:
         self._modules.pop()
-        self._other.leave(module)
+        super().leave(module)
 
     def _report(self, tensor: Tensor) -> str:
         assert tensor.source is not None  # whatever a recorder is shown remembers how it was made

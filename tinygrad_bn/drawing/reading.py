@@ -97,9 +97,10 @@ class Watcher(Recorder):
     def note(self, tensor: Any) -> None:
         self.homes[tensor] = self._open[-1]
 
-    def assigned(self, variable: Any, data: Any) -> None:
+    def assigned(self, variable: Any, data: Any) -> bool:
         if isinstance(data, Tensor):
             self.updates.append((variable, data, self._open[-1]))
+        return True
 
     def enter(self, module: Any) -> None:
         if module is self._target:

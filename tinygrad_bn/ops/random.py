@@ -62,6 +62,8 @@ def generator(rng: Generator | None = None, seed: int | None = None) -> Generato
         rng = _shared = _shared or np.random.default_rng()
     elif rng is None:
         rng = _seeded(seed, "seed")
+        if (recorder := current().recorder) is not None:
+            recorder.seeded(rng)
     elif not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng expects a numpy.random.Generator, such as np.random.default_rng(0); got {rng!r}")
     journal = current().journal

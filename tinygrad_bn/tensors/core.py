@@ -233,6 +233,9 @@ class Tensor(Visible, Methods):
         """The same values without the graph: no gradient flows through."""
         detached = Tensor(self.value)
         detached.version = self.version
+        recorder = current().recorder
+        if recorder is not None:
+            recorder.detached(detached, self)
         return detached
 
     # Operators

@@ -1,0 +1,1 @@
+"""The native executor: a flow as one C function."""
