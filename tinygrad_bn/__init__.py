@@ -61,6 +61,7 @@ _HOMES = {
     "Module": "module",
     "Sequential": "models",
     "Standardizer": "preprocessing",
+    "capture": "capturing",
     "clip_by_global_norm": "clipping",
     "clip_grad_norm": "clipping",
     "clip_grad_value": "clipping",

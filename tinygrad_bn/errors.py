@@ -29,3 +29,11 @@ class StaleGraphError(RuntimeError):
 
 class GradientError(AssertionError):
     """A derivative was found to be wrong."""
+
+
+class CaptureError(RuntimeError):
+    """A function cannot be captured, or a captured one cannot be run as it was called."""
+
+
+class NativeError(RuntimeError):
+    """A captured step could not be made into a native program."""

@@ -26,8 +26,8 @@ class Recorder:
     def reveal(self, tensor: Any, request: str) -> None:
         """Python is about to see the value of `tensor`, through `request`. May raise to forbid it."""
 
-    def assigned(self, variable: Any, data: Any) -> bool:
-        """`variable` is about to be given the values `data`; False forbids it to be written."""
+    def assigned(self, variable: Any, data: Any, writer: str) -> bool:
+        """`writer` is about to give `variable` the values `data`; False forbids it."""
         return True
 
     def draw(self, primitive: Any, settings: Any) -> Any:
@@ -44,6 +44,9 @@ class Recorder:
     def guard(self, good: Any, explain: Callable[[], Exception] | None) -> bool:
         """Whether to go on after a check; where `explain` is None, updates to come are left out if it has failed."""
         return _passed(good, explain)
+
+    def expect_own(self, tensor: Any, what: str) -> None:
+        """`tensor`, which is `what`, is about to be used without being an argument of anything."""
 
     def after(self, action: Callable[[], object]) -> None:
         """`action` belongs to the updates: it happens when they do."""
@@ -71,8 +74,8 @@ class Relay(Recorder):
     def reveal(self, tensor: Any, request: str) -> None:
         self.other.reveal(tensor, request)
 
-    def assigned(self, variable: Any, data: Any) -> bool:
-        return self.other.assigned(variable, data)
+    def assigned(self, variable: Any, data: Any, writer: str) -> bool:
+        return self.other.assigned(variable, data, writer)
 
     def draw(self, primitive: Any, settings: Any) -> Any:
         return self.other.draw(primitive, settings)
@@ -85,6 +88,9 @@ class Relay(Recorder):
 
     def guard(self, good: Any, explain: Callable[[], Exception] | None) -> bool:
         return self.other.guard(good, explain)
+
+    def expect_own(self, tensor: Any, what: str) -> None:
+        self.other.expect_own(tensor, what)
 
     def after(self, action: Callable[[], object]) -> None:
         self.other.after(action)
@@ -130,6 +136,19 @@ class Mode:
 _ambient: Final[ContextVar[Mode]] = ContextVar("tinygrad_bn mode", default=Mode())  # noqa: B039 it never changes
 
 current = _ambient.get
+
+
+_changes = [0]
+
+
+def changed() -> None:
+    """A setting of a module, an optimizer or the like has been set, or a variable is learned from now on, or not."""
+    _changes[0] += 1
+
+
+def epoch() -> int:
+    """How often that has happened: who remembers settings need not look again while this stays the same."""
+    return _changes[0]
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -198,6 +217,11 @@ class Journal:
     def noted(self, thing: Any) -> bool:
         """Whether `thing` has been noted already."""
         return id(thing) in self._undo
+
+    def hand_on(self, outer: Journal | None) -> None:
+        """Let the journal around this one know; what that has noted itself is older."""
+        if outer is not None:
+            outer._undo = {**self._undo, **outer._undo}
 
     def undo(self) -> None:
         """Bring everything back."""

@@ -51,7 +51,7 @@ class Variable(Tensor):
         if value.dtype is not self.dtype and not np.can_cast(value.dtype, self.dtype, "same_kind"):
             raise DtypeError(f"{name} expects values that can be cast to {self.dtype}; got {value.dtype}")
         recorder = current().recorder
-        if recorder is not None and not recorder.assigned(self, data):
+        if recorder is not None and not recorder.assigned(self, data, writer):
             return
         np.copyto(self.writing(writer), value, casting="same_kind")
 
@@ -100,6 +100,7 @@ def written(variables: Iterable[Variable], writer: str) -> None:
         version = variable.version
         version.updated = serial
         version.writer = writer
+        version.writers[writer] = version.writers.get(writer, 0) + 1
 
 
 def side_by_side(variables: Sequence[Variable]) -> NDArray[Any] | None:

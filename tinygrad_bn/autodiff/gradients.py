@@ -28,6 +28,11 @@ def backward(output: Tensor, gradient: Any = None, create_graph: bool = False) -
     if not output.requires_grad:
         raise RuntimeError("backward expects a Tensor made from one with requires_grad=True; nothing here asks for it")
     found = sweep([output], [gradient], None, create_graph)
+    recorder = current().recorder
+    if recorder is not None:
+        for leaf in found:
+            if leaf._grad is not None:
+                recorder.expect_own(leaf._grad, f"the gradient of {getattr(leaf, 'name', None) or 'a leaf'}")
     sums = [g if leaf._grad is None else leaf._grad + g for leaf, g in found.items()]
     for leaf, total in zip(found, sums, strict=True):  # only now: a failure leaves every gradient as it was
         leaf._grad = total  # it fits: the pullback has seen to that

@@ -135,6 +135,7 @@ class Flow:
 
     Attributes:
         arguments: the values of the call's arrays, in order.
+        feeds: the values to be refreshed before each run, in this order, whether or not a step uses them.
         steps: in an order in which they can be run.
         stores: one for each updated variable; the variables are written only when all else has been computed.
         results: the values handed out.
@@ -144,6 +145,7 @@ class Flow:
 
     def __init__(self) -> None:
         self.arguments: list[Value] = []
+        self.feeds: list[Value] = []
         self.steps: list[Step] = []
         self.stores: list[Store] = []
         self.results: list[Value] = []

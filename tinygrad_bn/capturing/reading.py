@@ -77,14 +77,17 @@ class Text:
         return "\n".join([*lines, f"return {', '.join(map(repr, self.results))}"])
 
 
-def read(function: Callable[..., Any], *samples: NDArray[Any], **settings: Any) -> Text:
-    """The text of `function`, from one run on stand-ins for the samples.
+def read(function: Callable[..., Any], *samples: Any, **settings: Any) -> Text:
+    """The text of `function`, from one run on stand-ins for those samples that are arrays.
 
     Raises:
         Unreadable: it does something else than call NumPy functions on its arguments and return what they give.
     """
     reading = _Reading(len(samples))
-    stand_ins = [_StandIn(_sealed(sample), Ref(number), reading) for number, sample in enumerate(samples)]
+    stand_ins = [
+        _StandIn(_sealed(sample), Ref(number), reading) if isinstance(sample, np.ndarray) else sample
+        for number, sample in enumerate(samples)
+    ]
     try:
         result = function(*stand_ins, **settings)
     except Exception as error:

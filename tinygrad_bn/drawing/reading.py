@@ -97,7 +97,7 @@ class Watcher(Recorder):
     def note(self, tensor: Any) -> None:
         self.homes[tensor] = self._open[-1]
 
-    def assigned(self, variable: Any, data: Any) -> bool:
+    def assigned(self, variable: Any, data: Any, writer: str) -> bool:
         if isinstance(data, Tensor):
             self.updates.append((variable, data, self._open[-1]))
         return True

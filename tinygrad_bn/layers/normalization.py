@@ -15,9 +15,6 @@ from tinygrad_bn.module.settings import number
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import State
 
-_MATURE = 1 << 32
-"""Stands for the updates of averages that somebody else began."""
-
 
 class _Normalization(Layer):
     """gamma * x_hat + beta, where gamma and beta have the lengths of x along `axis`."""
@@ -116,7 +113,6 @@ class BatchNormalization(_Normalization):
         self.momentum = number(self, "momentum", momentum, "a number in [0, 1]", lambda m: 0 <= m <= 1)
         self.unbiased = unbiased
         self.statistics_frozen = False
-        self._updates = 0
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
@@ -133,17 +129,14 @@ class BatchNormalization(_Normalization):
         That is while momentum ** updates > 1/2. Nothing is said of averages that were never updated, nor of those that
         somebody else wrote, such as `load_state_dict`.
         """
-        updates = self._updates
-        if not 0 < updates < _MATURE or self._from_elsewhere() or self.momentum**updates <= 0.5:
+        writers = self.moving_mean.version.writers
+        updates = writers.get(type(self).__name__, 0)
+        if not updates or len(writers) > 1 or self.momentum**updates <= 0.5:
             return None
         return (
             f"has moving averages that are too young to be used: after {updates} updates with momentum={self.momentum} "
             f"{self.momentum**updates:.0%} of them is still what they began as. Train longer, or lower the momentum"
         )
-
-    def _from_elsewhere(self) -> bool:
-        """Whether somebody else was the last to write the averages."""
-        return self.moving_mean.version.writer not in ("", type(self).__name__)
 
     def forward(self, x: Any) -> Any:
         if self.statistics_frozen or not self.trainable or not self.in_training:
@@ -173,7 +166,6 @@ class BatchNormalization(_Normalization):
         if self.unbiased:
             n = x.size // variance.size
             new_variance = new_variance * (n / max(n - 1, 1))
-        self._updates = _MATURE if self._from_elsewhere() else self._updates + 1
         finite = ops.isfinite(new_variance).reshape(self._shape)  # it is not where the mean is not
         for average, old, new in ((self.moving_mean, mean, new_mean), (self.moving_variance, variance, new_variance)):
             step = ops.where(finite, new.reshape(self._shape) - old, 0.0)

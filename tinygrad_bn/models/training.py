@@ -39,11 +39,15 @@ class Step:
             raise TypeError(
                 f"fit expects a loss that depends on the parameters: {left} left the graph for plain numbers"
             )
-        for parameter in self.parameters:
-            parameter.grad = None
+        self._forget()
         loss.backward()
         self.optimizer.step(self.parameters)
+        self._forget()
         return loss, y_pred
+
+    def _forget(self) -> None:
+        for parameter in self.parameters:
+            parameter._grad = None
 
 
 class Averages:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.errors import DtypeError, NotBuiltError, SettingError, ShapeError
-from tinygrad_bn.mode import Recorder, current, using
+from tinygrad_bn.mode import Recorder, changed, current, using
 from tinygrad_bn.module.files import read_arrays, write_arrays
 from tinygrad_bn.module.summary import Shape, Summary, spelled
 from tinygrad_bn.tensors import as_array
@@ -60,6 +60,7 @@ class Module:
                 f"{called(self)}.{name} is a {kind}: give it values by .{name}.assign(...); got {value!r:.60}"
             )
         super().__setattr__(name, value)
+        changed()
 
     def _recorded(self, x: Any, recorder: Recorder) -> Any:
         recorder.enter(self)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,11 @@ def generator(rng: Generator | None = None, seed: int | None = None) -> Generato
     if journal is not None and not journal.noted(rng):
         journal.note(rng, partial(setattr, rng.bit_generator, "state", rng.bit_generator.state))
     return rng
+
+
+def origin(rng: Generator) -> Callable[[], Generator]:
+    """Where to find, at any later time, the generator that stands where `rng` stands now."""
+    return generator if rng is _shared else partial(generator, rng)
 
 
 @primitive(

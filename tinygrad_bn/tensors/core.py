@@ -14,7 +14,7 @@ import numpy as np
 
 from tinygrad_bn import ops
 from tinygrad_bn.errors import DtypeError, ShapeError
-from tinygrad_bn.mode import current
+from tinygrad_bn.mode import changed, current
 from tinygrad_bn.primitives import Primitive
 from tinygrad_bn.tensors.arrays import NUMBERS, as_argument, as_array, parted
 from tinygrad_bn.tensors.methods import Methods
@@ -34,13 +34,14 @@ _PLAIN = {float, int, bool}
 
 
 class Version:
-    """When and by whom a variable was last written; the views of it share this."""
+    """When a variable was last written, and by whom how often; the views of it share this."""
 
-    __slots__ = ("updated", "writer")
+    __slots__ = ("updated", "writer", "writers")
 
     def __init__(self) -> None:
         self.updated = 0
         self.writer = ""
+        self.writers: dict[str, int] = {}
 
 
 def _operators(primitive: Primitive[...]) -> tuple[_Operator, _Operator]:
@@ -136,6 +137,7 @@ class Tensor(Visible, Methods):
             made = self.source[0].__name__
             raise RuntimeError(f"requires_grad can be set on leaves; this Tensor was made by {made}. Use .detach()")
         self._wanted = bool(wanted)
+        changed()
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,0 +1,212 @@
+"""capture: a function that is recorded once for each kind of call, and replayed from then on."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial, update_wrapper
+from threading import Lock
+from typing import Any
+from warnings import warn
+
+import numpy as np
+
+from tinygrad_bn import names
+from tinygrad_bn.capturing.keys import Settings, filled, parted, surroundings
+from tinygrad_bn.capturing.lowering import lowered
+from tinygrad_bn.capturing.passes import simplified
+from tinygrad_bn.capturing.programs import EXECUTORS, Program
+from tinygrad_bn.capturing.recording import Made, Recording
+from tinygrad_bn.errors import CaptureError
+from tinygrad_bn.mode import Journal, current, using
+from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.variables import Parameter, Variable
+
+_MOST = 16
+"""So many programs are kept for a function; the one that has not run for longest makes room."""
+
+
+def capture(function: Callable[..., Any] | None = None, *, executor: str = "numpy") -> Any:
+    """The same function, recorded at its first call of each kind, and replayed from then on: without Python's share.
+
+    What varies from call to call are the Tensors and arrays among the arguments, the variables of modules, and random
+    draws. All else is part of the kind: shapes, dtypes, other arguments, what the function closes over, modes and
+    settings. A list changed inside a module is not seen: set the attribute anew. Results come without a graph.
+
+    Args:
+        function: a step such as forward, backward and update; or leave it out, as a decorator with arguments.
+        executor: "numpy" gives the bits of eager execution; "native" compiles the step to C, within 4 ulp.
+
+    Raises:
+        CaptureError: at the first call, the function does what cannot be replayed, such as looking at a value; the
+            message names the line. Nothing has been changed then.
+    """
+    if function is None:
+        return partial(capture, executor=executor)
+    names.chosen("executor", executor, EXECUTORS)
+    return Captured(function, executor)
+
+
+class Captured:
+    """See `capture`.
+
+    Attributes:
+        programs: one for each kind of call, the latest last.
+    """
+
+    def __init__(self, function: Callable[..., Any], executor: str) -> None:
+        update_wrapper(self, function, updated=())
+        self.function = function
+        self.executor = executor
+        self._programs: OrderedDict[Any, list[tuple[Settings, Program]]] = OrderedDict()
+        self._handed: weakref.WeakSet[Tensor] = weakref.WeakSet()
+        self._lock = Lock()
+        self._dropped = 0
+
+    @property
+    def programs(self) -> list[Program]:
+        return [program for entries in self._programs.values() for _, program in entries]
+
+    def __repr__(self) -> str:
+        return f"<captured {self.__name__}, {len(self.programs)} programs>"  # type: ignore[attr-defined]
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        if current().recorder is not None:
+            return self.function(*args, **settings)
+        if not self._lock.acquire(blocking=False):
+            raise CaptureError(f"{self!r} is running already: a captured function cannot run twice at the same time")
+        try:
+            key, arrays = self._key(args, settings)
+            program = self._known(key)
+            if program is None:
+                return self._recorded(key, args, settings, arrays)
+            return program.run(arrays)
+        finally:
+            self._lock.release()
+
+    def program(self, *args: Any, **settings: Any) -> Program:
+        """The program that such a call runs.
+
+        Raises:
+            KeyError: there has been no such call.
+        """
+        program = self._known(self._key(args, settings)[0])
+        if program is None:
+            raise KeyError(f"{self!r} has no program for these arguments: call it once")
+        return program
+
+    def _key(self, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, list[Any]]:
+        mode = current()
+        arrays: list[Any] = []
+        given = parted(args, arrays), parted(settings, arrays)
+        return (given, mode.gradients, mode.training, surroundings(self.function)[1]), arrays
+
+    def _known(self, key: Any) -> Program | None:
+        for known, program in self._programs.get(key, ()):
+            if known.hold():
+                self._programs.move_to_end(key)
+                return program
+        return None
+
+    def _recorded(self, key: Any, args: tuple[Any, ...], settings: dict[str, Any], arrays: Sequence[Any]) -> Any:
+        """The result of a call of a new kind, after which its program is known."""
+        tensors = [_argument(array) for array in arrays]
+        recording, journal = Recording(), Journal()
+        given = iter(tensors)
+        try:
+            with using(recorder=recording, journal=journal):
+                result = self.function(*filled(args, given), **filled(settings, given))
+            self._expect_no_strangers(recording)
+            self._expect_no_aliases(recording, arrays)
+            results: list[Any] = []
+            parted(result, results)
+            grads = _gradients_left(recording, tensors)
+            handed = [value if isinstance(value, Tensor) else Tensor(value) for value in results]
+            flow = lowered(recording, tensors, [*handed, *(gradient for _, gradient in grads)])
+            owners = [owner for owner, _ in grads]
+            program = Program(simplified(flow), self.executor, result, owners, self.__name__)  # type: ignore[attr-defined]
+        except BaseException:
+            with using(journal=None):
+                journal.undo()
+            raise
+        first = program.handed([tensor.value.copy() for tensor in handed], [g.value.copy() for _, g in grads], arrays)
+        things = [*recording.modules, *surroundings(self.function)[0], *args]
+        known = Settings(things, [v for v in recording.variables() if isinstance(v, Parameter)])
+        actions = [action for action, on in recording.actions if all(good.value.all() for good in on)]
+        made = [weakref.ref(event.tensor) for event in recording.events if isinstance(event, Made)]
+        del recording, tensors, handed, results, result, grads, flow, given
+        self._expect_nothing_kept(made, journal)
+        journal.hand_on(current().journal)
+        for action in actions:
+            action()
+        self._programs.setdefault(key, []).append((known, program))
+        self._make_room()
+        return first
+
+    def _make_room(self) -> None:
+        while len(self.programs) > _MOST:
+            key, entries = next(iter(self._programs.items()))
+            entries.pop(0)
+            if not entries:
+                del self._programs[key]
+            self._dropped += 1
+            if self._dropped == _MOST:
+                warn(
+                    f"{self!r} has been recorded {2 * _MOST} times: some number or shape is new at every call. Pass "
+                    "what changes as an array of 0 dimensions",
+                    stacklevel=5,
+                )
+
+    def _expect_no_strangers(self, recording: Recording) -> None:
+        """Raise if a Tensor was used that a step made before, and that was not given to this one."""
+        own = {event.tensor for event in recording.events if isinstance(event, Made)}
+        for event in recording.events:
+            for tensor in event.tensor.source[1] if isinstance(event, Made) else (event.data,):  # type: ignore[index]
+                if not isinstance(tensor, Tensor) or isinstance(tensor, Variable) or tensor in own:
+                    continue
+                if tensor.source is not None or tensor in self._handed:
+                    raise CaptureError(
+                        f"{self.__name__} uses a Tensor of shape {tensor.shape} that was computed before the call"  # type: ignore[attr-defined]
+                        f"{f', {event.place}' if isinstance(event, Made) else ''}: pass it as an argument"
+                    )
+
+    def _expect_no_aliases(self, recording: Recording, arrays: Sequence[Any]) -> None:
+        """Raise if an argument is the memory of a variable, which the step may change."""
+        for position, array in enumerate(arrays):
+            value = array.value if isinstance(array, Tensor) else array
+            for variable in recording.variables():
+                if np.may_share_memory(value, variable.value):
+                    raise CaptureError(
+                        f"argument {position} of {self.__name__} shares its memory with "  # type: ignore[attr-defined]
+                        f"{variable.name or 'a variable'} of shape {variable.shape}, which the step uses: "
+                        "pass a .copy(), or let the step reach the variable through its module"
+                    )
+
+    def _expect_nothing_kept(self, made: Sequence[Any], journal: Journal) -> None:
+        """Undo, and raise, if somebody still holds a Tensor of the recording: later calls would not renew it."""
+        if any(reference() is not None for reference in made):
+            gc.collect()
+        kept = next((tensor for reference in made if (tensor := reference()) is not None), None)
+        if kept is not None:
+            with using(journal=None):
+                journal.undo()
+            raise CaptureError(
+                f"{self.__name__} keeps a Tensor of shape {kept.shape}, made by "  # type: ignore[attr-defined]
+                f"{kept.source[0].__name__}, after it has returned: later calls would not renew it. Return it instead"
+            )
+
+
+def _argument(array: Any) -> Tensor:
+    """An argument as the function sees it while it is recorded."""
+    if isinstance(array, Tensor):
+        return Tensor(array.value, array.requires_grad)
+    return Tensor(array)
+
+
+def _gradients_left(recording: Recording, tensors: Sequence[Tensor]) -> list[tuple[Variable | int, Tensor]]:
+    """Who has a gradient of the recording afterwards, a variable or the argument at a position, and that gradient."""
+    own = {event.tensor for event in recording.events if isinstance(event, Made)}
+    owners: list[tuple[Variable | int, Tensor]] = [*enumerate(tensors), *((v, v) for v in recording.variables())]
+    return [(owner, leaf._grad) for owner, leaf in owners if leaf._grad is not None and leaf._grad in own]

@@ -1,0 +1,195 @@
+"""Recording: what a step does, written down while it runs once for real.
+
+While it runs everything is remembered, the backward pass runs on Tensors too, and nobody may look at a value. If
+anything fails, variables and generators are brought back to what they were.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from tinygrad_bn.capturing.flow import Feed
+from tinygrad_bn.errors import CaptureError
+from tinygrad_bn.mode import Recorder
+from tinygrad_bn.ops.random import origin
+from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.variables import Variable
+
+_PACKAGE = __name__.partition(".")[0]
+_CALLING = tuple(f"{_PACKAGE}.{part}" for part in ("tensors", "primitives", "functions", "capturing"))
+
+
+class Made:
+    """An operation gave `tensor`, in `module` under `root`, at the user's line `place`."""
+
+    __slots__ = ("module", "place", "root", "tensor")
+
+    def __init__(self, tensor: Tensor, root: Any, module: Any, place: str) -> None:
+        self.tensor, self.root, self.module, self.place = tensor, root, module, place
+
+
+class Assigned:
+    """`variable` was given the values `data`, which happens only where all `conditions` hold."""
+
+    __slots__ = ("conditions", "data", "variable", "writer")
+
+    def __init__(self, variable: Variable, data: Any, writer: str, conditions: tuple[Tensor, ...]) -> None:
+        self.variable, self.data, self.writer, self.conditions = variable, data, writer, conditions
+
+
+class Recording(Recorder):
+    """What has happened, in order.
+
+    Attributes:
+        made: what operations gave, and what was assigned.
+        origins: for Tensors that no operation made: the Tensor whose values they show, or the feed they come from.
+        checks: the Tensors that have to be true, with the exception for when one is not.
+        actions: what is to happen with the updates, and on which conditions.
+        modules: all modules that ran.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Made | Assigned] = []
+        self.origins: dict[Tensor, Tensor | Feed] = {}
+        self.checks: list[tuple[Tensor, Callable[[], Exception]]] = []
+        self.actions: list[tuple[Callable[[], object], tuple[Tensor, ...]]] = []
+        self.modules: dict[Any, None] = {}
+        self._running: list[Any] = []
+        self._fixed: list[Any] = []
+        self._fed: dict[int, Tensor] = {}
+        self._warned: set[str] = set()
+        self._conditions: list[tuple[FrameType, Tensor]] = []
+
+    def note(self, tensor: Tensor) -> None:
+        assert tensor.source is not None  # whatever a recorder is shown remembers how it was made
+        for arg in tensor.source[1]:
+            if isinstance(arg, Tensor) and arg.version is not None and not isinstance(arg, Variable):
+                self._refuse_if_overwritten(arg)
+        root, module = (self._running[0], self._running[-1]) if self._running else (None, None)
+        self.events.append(Made(tensor, root, module, users_line()))
+        if any(type(arg) is np.ndarray and arg.size > 1 for arg in tensor.source[1]):
+            self._warn_of_constants(tensor.source[0].__name__)
+
+    def _warn_of_constants(self, operation: str) -> None:
+        """Say so if it was the user's text, not ours, that brought an array into an operation."""
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None and frame.f_globals.get("__name__", "").startswith(_CALLING):
+            frame = frame.f_back
+        if frame is None or frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+            return
+        place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        if place not in self._warned:
+            self._warned.add(place)
+            warnings.warn(
+                f"the array that {operation} meets in {place} was not given to the captured step as an argument: "
+                "it stays as it is now in all later calls. Pass it as an argument if it changes",
+                stacklevel=3,
+            )
+
+    def _refuse_if_overwritten(self, view: Tensor) -> None:
+        assert view.version is not None
+        if view.version.updated > view.serial:
+            raise CaptureError(
+                f"a captured step cannot read a view of a variable after {view.version.writer} has written to it, "
+                f"{users_line()}: take the view again, or .copy() it before the update"
+            )
+
+    def detached(self, new: Tensor, tensor: Tensor) -> None:
+        self.origins[new] = tensor
+
+    def reveal(self, tensor: Tensor, request: str) -> None:
+        raise CaptureError(
+            f"a captured step cannot look at the value of a Tensor: {request}, {users_line()}. Compute with it instead "
+            "(tg.where for a choice, a weight of 0 or 1 for a mask), or return it and look afterwards"
+        )
+
+    def assigned(self, variable: Variable, data: Any, writer: str) -> bool:
+        conditions = self._holding()
+        self.events.append(Assigned(variable, data, writer, conditions))
+        return all(condition.value.all() for condition in conditions)
+
+    def draw(self, primitive: Any, settings: Any) -> Any:
+        rng = settings["rng"]
+        value = primitive.evaluate((), settings)
+        if any(rng is fixed for fixed in self._fixed):
+            return value
+        where = origin(rng)
+        drawn = Tensor(value)
+        self.origins[drawn] = Feed(lambda: primitive.evaluate((), {**settings, "rng": where()}))
+        return drawn
+
+    def seeded(self, generator: Any) -> None:
+        self._fixed.append(generator)
+
+    def feed(self, array: Any, refresh: Callable[[], object]) -> Any:
+        if id(array) not in self._fed:
+            fed = self._fed[id(array)] = Tensor(array)
+
+            def refreshed() -> Any:
+                refresh()
+                return array
+
+            self.origins[fed] = Feed(refreshed, array)
+        return self._fed[id(array)]
+
+    def guard(self, good: Any, explain: Callable[[], Exception] | None) -> bool:
+        if not isinstance(good, Tensor):
+            return super().guard(good, explain)
+        if explain is None:
+            frame = sys._getframe(2)  # of who has asked, past `mode.guard`
+            self._conditions.append((frame, good))
+        else:
+            self.checks.append((good, explain))
+            if not good.value.all():
+                raise explain()
+        return True
+
+    def _holding(self) -> tuple[Tensor, ...]:
+        """The conditions set by the functions that are running."""
+        if not self._conditions:
+            return ()
+        running, frame = set(), sys._getframe(1)
+        while frame is not None:
+            running.add(id(frame))
+            frame = frame.f_back  # type: ignore[assignment]
+        return tuple(good for frame, good in self._conditions if id(frame) in running)
+
+    def expect_own(self, tensor: Tensor, what: str) -> None:
+        if tensor not in self.origins and tensor.source is None:
+            raise CaptureError(
+                f"a captured step cannot go on from {what} that was there before it, {users_line()}: "
+                "set it to None in the step first, or compute it there"
+            )
+
+    def after(self, action: Callable[[], object]) -> None:
+        self.actions.append((action, self._holding()))
+
+    def enter(self, module: Any) -> None:
+        self.modules[module] = None
+        self._running.append(module)
+
+    def leave(self, module: Any) -> None:
+        self._running.pop()
+
+    def variables(self) -> Iterable[Variable]:
+        """All variables that were read or written, each once."""
+        found: dict[Variable, None] = {}
+        for event in self.events:
+            for tensor in (event.variable,) if isinstance(event, Assigned) else event.tensor.source[1]:  # type: ignore[index]
+                if isinstance(tensor, Variable):
+                    found[tensor] = None
+        return found
+
+
+def users_line() -> str:
+    """The innermost line of code outside this package, as "file:line"."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    return "in the package" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"

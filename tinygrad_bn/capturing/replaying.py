@@ -1,0 +1,180 @@
+"""Replaying: a flow as Python source, one NumPy call a line, every result in memory that is there for good.
+
+The bits are those of eager execution, since the calls are the same, on arrays of the same layout.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import call
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_bn.capturing.dialect import form, writes_out, written
+from tinygrad_bn.capturing.flow import Flow, Step, Store, Value
+from tinygrad_bn.capturing.placing import Places
+from tinygrad_bn.capturing.sections import Sections
+from tinygrad_bn.variables import Variable
+from tinygrad_bn.variables import written as announced
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Replay:
+    """A flow that can be run again and again: `run(arrays)` gives the results.
+
+    Attributes:
+        source: the text of the first section.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self._moves = -1
+        self._planned()
+
+    def _planned(self) -> None:
+        """Plan for where the variables are now."""
+        if self._moves == Variable.moves:
+            return
+        self._moves = Variable.moves
+        sections = Sections(self.flow)
+        self.places = Places(self.flow, sections)
+        writing = _Writing(self.flow, self.places)
+        self.source, self._compute = writing.compute(sections.compute)
+        self._commits = [
+            (conditions, writing.commit(steps, stores), [store.variable for store in stores], _writer(stores))
+            for conditions, (steps, stores) in sections.commit.items()
+        ]
+
+    def run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The results for these arguments; then the variables are updated.
+
+        Raises:
+            Exception: what a check gives; no variable has been written then.
+        """
+        if self._moves != Variable.moves:
+            self._planned()
+        flow = self.flow
+        feeds = [value.origin.refresh() for value in flow.feeds]
+        outcome: list[NDArray[Any]] = self._compute(*arrays, *feeds)
+        results, truths = outcome[: len(flow.results)], outcome[len(flow.results) :]
+        if truths:
+            known = dict(zip(asked(flow), truths, strict=True))
+            for good, explain in flow.checks:
+                if not known[good].all():
+                    raise explain()
+        else:
+            known = {}
+        for conditions, calls, variables, writer in self._commits:
+            if all(known[condition].all() for condition in conditions):
+                announced(variables, writer)
+                deque(map(call, calls), maxlen=0)  # in C from end to end: no signal is handled in between
+        for action, conditions in flow.actions:
+            if all(known[condition].all() for condition in conditions):
+                action()
+        return results
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that its results need, in bytes."""
+        return sum(block.nbytes for block in self.places.blocks)
+
+
+def asked(flow: Flow) -> list[Value]:
+    """The values that Python looks at between the two sections, each once."""
+    values = [good for good, _ in flow.checks]
+    values += [condition for store in flow.stores for condition in store.conditions]
+    values += [condition for _, conditions in flow.actions for condition in conditions]
+    return list(dict.fromkeys(values))
+
+
+def _writer(stores: Sequence[Store]) -> str:
+    return stores[-1].writer if stores else ""
+
+
+class _Writing:
+    """Writes steps down, with names for what they use."""
+
+    def __init__(self, flow: Flow, places: Places) -> None:
+        self.flow, self.places = flow, places
+        self.names: dict[Value, str] = {}
+        self.globals: dict[str, Any] = {"__builtins__": {}, "copyto": np.copyto}
+        self._known: dict[Any, str] = {}
+        for position, value in enumerate(flow.arguments):
+            self.names[value] = f"x{position}"
+        for position, value in enumerate(flow.feeds):
+            if value not in places.arrays:
+                self.names[value] = f"d{position}"
+
+    def compute(self, steps: Sequence[Step]) -> tuple[str, Callable[..., Any]]:
+        """Source and function of the first section: from arguments and feeds to results and truths."""
+        lines = [line for step in steps if (line := self._line(step))]
+        taken = [f"x{position}" for position in range(len(self.flow.arguments))]
+        taken += [f"d{position}" for position in range(len(self.flow.feeds))]
+        given = [self._handed(value) for value in self.flow.results]
+        given += [self.said(value) for value in asked(self.flow)]
+        last = f"return [{', '.join(given)}]"
+        source = "\n    ".join([f"def compute({', '.join(taken)}):", *lines, last])
+        exec(compile(source, "<captured step>", "exec"), self.globals)
+        function: Callable[..., Any] = self.globals["compute"]
+        return source, function
+
+    def _handed(self, value: Value) -> str:
+        """A result as the caller gets it: in memory that no later run writes to."""
+        return f"{self.said(value)}.copy()"
+
+    def _line(self, step: Step) -> str:
+        result = step.result
+        if result in self.places.arrays:
+            if step.view is not None:
+                return ""
+            said = [self.said(arg) for arg in step.args]
+            if writes_out(step):
+                name = self.named(form(step)[0], "f")  # type: ignore[index]
+                return written(step, said, self.said(result), name)[0]
+            return f"copyto({self.said(result)}, {self._called(step)})"
+        self.names[result] = f"t{len(self.names)}"
+        return f"{self.names[result]} = {self._called(step)}"
+
+    def _called(self, step: Step) -> str:
+        said = [self.said(arg) for arg in step.args]
+        said += [f"{name}={self.said(option)}" for name, option in step.options.items()]
+        return f"{self.named(step.function, 'f')}({', '.join(said)})"
+
+    def said(self, arg: Any) -> str:
+        """The text of an argument."""
+        if isinstance(arg, Value):
+            if arg not in self.names:
+                self.names[arg] = self.named(self.places.arrays[arg], "b")
+            return self.names[arg]
+        if isinstance(arg, (list, tuple)):
+            said = "".join(f"{self.said(part)}, " for part in arg)
+            return f"[{said}]" if isinstance(arg, list) else f"({said})"
+        if arg is None or isinstance(arg, (bool, int, str)):
+            return repr(arg)
+        return self.named(arg, "k")
+
+    def named(self, thing: Any, letter: str) -> str:
+        """A global name for a function, an array or a setting."""
+        key = thing if callable(thing) else id(thing)
+        if key not in self._known:
+            name = f"{letter}{len(self._known)}"
+            self._known[key] = name
+            self.globals[name] = thing
+        return self._known[key]
+
+    def commit(self, steps: Sequence[Step], stores: Sequence[Store]) -> list[Callable[[], Any]]:
+        """The calls of the second section."""
+        arrays = self.places.arrays
+        calls: list[Callable[[], Any]] = []
+        for step in steps:
+            args = [arrays[arg] if isinstance(arg, Value) else arg for arg in step.args]
+            calls.append(partial(step.function, *args, out=arrays[step.result]))
+        for store in stores:
+            if arrays[store.value] is not store.variable.value:
+                calls.append(partial(np.copyto, store.variable.value, arrays[store.value]))
+        return calls
