@@ -117,6 +117,12 @@ def side_by_side(variables: Sequence[Variable]) -> NDArray[Any] | None:
             start += value.size
         Variable.moves += 1
         return flat
+    return adjacent(variables)
+
+
+def adjacent(variables: Sequence[Variable]) -> NDArray[Any] | None:
+    """The flat array that the values of these lie in one after the other, or None where they do not."""
+    values = [variable.value for variable in variables]
     home = values[0].base
     if home is None or home.ndim != 1:
         return None

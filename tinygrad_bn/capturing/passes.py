@@ -20,7 +20,7 @@ def simplified(flow: Flow) -> Flow:
 
 
 def without_idle_steps(flow: Flow) -> None:
-    """Takes out calls that give back what they were given, bit for bit: x * 1, x / 1, copies, casts to the old dtype."""
+    """Takes out calls that give back what they were given, bit for bit: x * 1, x / 1, copies, casts to one dtype."""
     same: dict[Value, Value] = {}
     for step in flow.steps:
         step.args = replaced(step.args, same)

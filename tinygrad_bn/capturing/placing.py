@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygrad_bn.capturing.dialect import in_place, writes_out
 from tinygrad_bn.capturing.flow import Constant, Feed, Flow, Step, Value
+from tinygrad_bn.capturing.joining import Together, gathered
 from tinygrad_bn.capturing.sections import Sections, shown
 from tinygrad_bn.variables import Variable
 
@@ -39,8 +40,16 @@ class Places:
         for value in flow.sources():
             self._settle(value)
         steps = list(sections.in_order())
-        last = _last_uses(flow, steps, len(sections.compute))
+        last = _last_uses(flow, steps)
+        self._end = len(sections.compute)
+        self._variables = [value for value in self.arrays if isinstance(value.origin, (Variable, Together))]
         late = {step.result for steps_, _ in sections.commit.values() for step in steps_}
+        self._slots: dict[Value, NDArray[Any]] = {}
+        for at, step in enumerate(steps):
+            if step.function is gathered:
+                self._lay_out(step)
+                if all(last[part] <= at for part in step.inputs()):
+                    self._block_of[step.result] = self.blocks[-1]
         self._kept = {value for value, at in last.items() if at >= len(sections.compute)}
         for at, step in enumerate(steps):
             self._place(step, at, last, step.result in late)
@@ -48,9 +57,21 @@ class Places:
                 if last.get(value, at) <= at and value in self._block_of:
                     self._free.append(self._block_of.pop(value))
 
+    def _lay_out(self, step: Step) -> None:
+        """Let the parts of a gathered array be made in their places."""
+        flat = self.arrays[step.result] = np.empty_like(step.result.sample)
+        self.blocks.append(flat.view(np.uint8))
+        start = 0
+        for part in step.inputs():
+            size = part.sample.size
+            fits = isinstance(part.origin, Step) and part.origin.view is None and part.sample.flags.c_contiguous
+            if fits and part not in self._slots:
+                self._slots[part] = flat[start : start + size].reshape(part.shape)
+            start += size
+
     def _settle(self, value: Value) -> None:
         origin = value.origin
-        if isinstance(origin, Variable):
+        if isinstance(origin, (Variable, Together)):
             self.arrays[value] = origin.value
         elif isinstance(origin, Constant):
             self.arrays[value] = value.sample
@@ -59,13 +80,18 @@ class Places:
 
     def _place(self, step: Step, at: int, last: dict[Value, int], late: bool) -> None:
         result = step.result
+        if step.function is gathered:
+            return
         if step.view is not None:
             if step.view in self.arrays:
                 self.arrays[result] = self._called(step)
             return
         home = self._homes.get(result) if late else None
-        if home is not None and all(last[old] <= at for old in self.arrays if old.origin is home):
+        if home is not None and not self._is_read_later(home.value, at, last):
             self.arrays[result] = home.value
+            return
+        if result in self._slots:
+            self.arrays[result] = self._slots[result]
             return
         if not writes_out(step) and result not in self._kept:
             return  # it comes in memory of its own
@@ -85,6 +111,14 @@ class Places:
         self._block_of[result] = block
         self.arrays[result] = np.ndarray(result.shape, result.dtype, block, strides=result.sample.strides)
 
+    def _is_read_later(self, memory: NDArray[Any], at: int, last: dict[Value, int]) -> bool:
+        """Whether a later step still needs the old numbers of a variable in this memory."""
+        return any(
+            last[value] > at and np.may_share_memory(self.arrays[value], memory)
+            for value in self._variables
+            if last[value] >= self._end
+        )
+
     def _called(self, step: Step) -> NDArray[Any]:
         args = [self.arrays[arg] if isinstance(arg, Value) else arg for arg in step.args]
         result: NDArray[Any] = step.function(*args, **step.options)
@@ -101,7 +135,7 @@ class Places:
         return self.blocks[-1]
 
 
-def _last_uses(flow: Flow, steps: list[Step], end_of_compute: int) -> dict[Value, int]:
+def _last_uses(flow: Flow, steps: list[Step]) -> dict[Value, int]:
     """At which step each value is needed for the last time, itself or through a view of it."""
     last: dict[Value, int] = {}
     for at, step in enumerate(steps):

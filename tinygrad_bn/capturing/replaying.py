@@ -6,7 +6,7 @@ The bits are those of eager execution, since the calls are the same, on arrays o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import call
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_bn.capturing.dialect import form, writes_out, written
 from tinygrad_bn.capturing.flow import Flow, Step, Store, Value
+from tinygrad_bn.capturing.joining import Together, gathered, joined
 from tinygrad_bn.capturing.placing import Places
 from tinygrad_bn.capturing.sections import Sections
 from tinygrad_bn.variables import Variable
@@ -41,12 +42,13 @@ class Replay:
         if self._moves == Variable.moves:
             return
         self._moves = Variable.moves
-        sections = Sections(self.flow)
-        self.places = Places(self.flow, sections)
-        writing = _Writing(self.flow, self.places)
+        flow = joined(self.flow)
+        sections = Sections(flow)
+        self.places = Places(flow, sections)
+        writing = _Writing(flow, self.places)
         self.source, self._compute = writing.compute(sections.compute)
         self._commits = [
-            (conditions, writing.commit(steps, stores), [store.variable for store in stores], _writer(stores))
+            (conditions, writing.commit(steps, stores), _variables(stores), _writer(stores))
             for conditions, (steps, stores) in sections.commit.items()
         ]
 
@@ -92,6 +94,11 @@ def asked(flow: Flow) -> list[Value]:
     return list(dict.fromkeys(values))
 
 
+def _variables(stores: Sequence[Store]) -> list[Variable]:
+    each = [store.variable for store in stores]
+    return [v for one in each for v in (one.variables if isinstance(one, Together) else [one])]
+
+
 def _writer(stores: Sequence[Store]) -> str:
     return stores[-1].writer if stores else ""
 
@@ -129,6 +136,8 @@ class _Writing:
 
     def _line(self, step: Step) -> str:
         result = step.result
+        if step.function is gathered:
+            return "; ".join(self._brought(step))
         if result in self.places.arrays:
             if step.view is not None:
                 return ""
@@ -139,6 +148,16 @@ class _Writing:
             return f"copyto({self.said(result)}, {self._called(step)})"
         self.names[result] = f"t{len(self.names)}"
         return f"{self.names[result]} = {self._called(step)}"
+
+    def _brought(self, step: Step) -> Iterator[str]:
+        """Copies of the parts that were not made in their places."""
+        flat, start = self.places.arrays[step.result], 0
+        for part in step.inputs():
+            place = flat[start : start + part.sample.size].reshape(part.shape)
+            start += part.sample.size
+            made = self.places.arrays.get(part)
+            if made is None or made.__array_interface__ != place.__array_interface__:
+                yield f"copyto({self.named(place, 'b')}, {self.said(part)})"
 
     def _called(self, step: Step) -> str:
         said = [self.said(arg) for arg in step.args]
