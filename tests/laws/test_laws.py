@@ -4,6 +4,7 @@ import pytest
 
 import tests.laws.derivatives
 import tests.laws.records
+import tests.laws.replays
 import tests.laws.values  # noqa: F401 the lawbook is filled
 from tests.laws.lawbook import LAWS
 from tests.laws.subjects import SUBJECTS, name

@@ -59,6 +59,7 @@ class Captured:
     def __init__(self, function: Callable[..., Any], executor: str) -> None:
         update_wrapper(self, function, updated=())
         self.function = function
+        self.name: str = getattr(function, "__name__", type(function).__name__)
         self.executor = executor
         self._programs: OrderedDict[Any, list[tuple[Settings, Program]]] = OrderedDict()
         self._handed: weakref.WeakSet[Tensor] = weakref.WeakSet()
@@ -70,7 +71,7 @@ class Captured:
         return [program for entries in self._programs.values() for _, program in entries]
 
     def __repr__(self) -> str:
-        return f"<captured {self.__name__}, {len(self.programs)} programs>"  # type: ignore[attr-defined]
+        return f"<captured {self.name}, {len(self.programs)} programs>"
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         if current().recorder is not None:
@@ -126,7 +127,7 @@ class Captured:
             handed = [value if isinstance(value, Tensor) else Tensor(value) for value in results]
             flow = lowered(recording, tensors, [*handed, *(gradient for _, gradient in grads)])
             owners = [owner for owner, _ in grads]
-            program = Program(simplified(flow), self.executor, result, owners, self.__name__)  # type: ignore[attr-defined]
+            program = Program(simplified(flow), self.executor, result, owners, self.name)
         except BaseException:
             with using(journal=None):
                 journal.undo()
@@ -168,7 +169,7 @@ class Captured:
                     continue
                 if tensor.source is not None or tensor in self._handed:
                     raise CaptureError(
-                        f"{self.__name__} uses a Tensor of shape {tensor.shape} that was computed before the call"  # type: ignore[attr-defined]
+                        f"{self.name} uses a Tensor of shape {tensor.shape} that was computed before the call"
                         f"{f', {event.place}' if isinstance(event, Made) else ''}: pass it as an argument"
                     )
 
@@ -179,7 +180,7 @@ class Captured:
             for variable in recording.variables():
                 if np.may_share_memory(value, variable.value):
                     raise CaptureError(
-                        f"argument {position} of {self.__name__} shares its memory with "  # type: ignore[attr-defined]
+                        f"argument {position} of {self.name} shares its memory with "
                         f"{variable.name or 'a variable'} of shape {variable.shape}, which the step uses: "
                         "pass a .copy(), or let the step reach the variable through its module"
                     )
@@ -193,7 +194,7 @@ class Captured:
             with using(journal=None):
                 journal.undo()
             raise CaptureError(
-                f"{self.__name__} keeps a Tensor of shape {kept.shape}, made by "  # type: ignore[attr-defined]
+                f"{self.name} keeps a Tensor of shape {kept.shape}, made by "
                 f"{kept.source[0].__name__}, after it has returned: later calls would not renew it. Return it instead"
             )
 

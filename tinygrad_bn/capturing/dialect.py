@@ -46,8 +46,9 @@ def form(step: Step) -> Form | None:
 
 
 def _ufunc(function: np.ufunc, step: Step) -> Form | None:
-    if function == np.matmul:
-        return (np.ndarray.dot, "{0}.dot({1}, {out})") if _is_product(step) else (function, "f({0}, {1}, {out})")
+    if function == np.matmul:  # of matrices dot gives the same bits; of vectors it does not
+        matrices = _is_product(step) and all(value.sample.ndim == 2 for value in step.inputs())
+        return (np.ndarray.dot, "{0}.dot({1}, {out})") if matrices else (function, "f({0}, {1}, {out})")
     if len(step.args) != function.nin:
         return None
     said = ", ".join(f"{{{position}}}" for position in range(function.nin))

@@ -109,7 +109,7 @@ class _Writing:
     def __init__(self, flow: Flow, places: Places) -> None:
         self.flow, self.places = flow, places
         self.names: dict[Value, str] = {}
-        self.globals: dict[str, Any] = {"__builtins__": {}, "copyto": np.copyto}
+        self.globals: dict[str, Any] = {"__builtins__": {}, "copyto": np.copyto, "asarray": np.asarray}
         self._known: dict[Any, str] = {}
         for position, value in enumerate(flow.arguments):
             self.names[value] = f"x{position}"
@@ -147,7 +147,8 @@ class _Writing:
                 return written(step, said, self.said(result), name)[0]
             return f"copyto({self.said(result)}, {self._called(step)})"
         self.names[result] = f"t{len(self.names)}"
-        return f"{self.names[result]} = {self._called(step)}"
+        called = self._called(step)
+        return f"{self.names[result]} = {called if result.shape else f'asarray({called})'}"
 
     def _brought(self, step: Step) -> Iterator[str]:
         """Copies of the parts that were not made in their places."""
