@@ -216,8 +216,9 @@ def test_a_recorder_is_told_of_assignments_that_succeed():
     class Watcher(Recorder):
         told = ()
 
-        def assigned(self, variable, data):
+        def assigned(self, variable, data, writer):
             self.told += ((variable, data, variable.numpy().tolist()),)
+            return True
 
     w, watcher = State([1.0]), Watcher()
     with using(recorder=watcher):

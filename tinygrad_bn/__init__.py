@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from tinygrad_bn import metrics as metrics
     from tinygrad_bn import models as models
     from tinygrad_bn import optimizers as optimizers
+    from tinygrad_bn import schedules as schedules
     from tinygrad_bn import testing as testing
+    from tinygrad_bn.capturing import capture as capture
+    from tinygrad_bn.capturing import set_executor as set_executor
     from tinygrad_bn.checking import Certificate as Certificate
     from tinygrad_bn.checking import debug as debug
     from tinygrad_bn.checking import gradcheck as gradcheck
@@ -70,6 +73,7 @@ _HOMES = {
     "functional": "module.functional",
     "gradient_flow": "diagnostics",
     "gradcheck": "checking",
+    "set_executor": "capturing",
     "taylor_test": "checking",
 }
 _MODULES = (
@@ -82,6 +86,7 @@ _MODULES = (
     "metrics",
     "models",
     "optimizers",
+    "schedules",
     "testing",
 )
 

@@ -16,8 +16,9 @@ class Diary(Recorder):
     def reveal(self, tensor, request):
         self.entries.append(request)
 
-    def assigned(self, variable, data):
+    def assigned(self, variable, data, writer):
         self.entries.append("assigned")
+        return True
 
     def enter(self, module):
         self.entries.append("enter")

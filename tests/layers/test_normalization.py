@@ -158,8 +158,9 @@ def test_a_recorder_can_follow_the_averages_back_to_the_batch():
         def __init__(self):
             self.made = {}
 
-        def assigned(self, variable, data):
+        def assigned(self, variable, data, writer):
             self.made[variable] = data
+            return True
 
     layer, x, _ = double()
     layer(x)

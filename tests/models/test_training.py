@@ -91,7 +91,7 @@ def test_every_sample_is_seen_once_in_an_epoch_in_a_new_order_each_time():
         seen.clear()
         model = Spy()
         model.compile(SGD(0.0), "mse")
-        model.fit(x, x, batch_size=8, epochs=2, shuffle=shuffle, verbose=0)
+        model.fit(x, x, batch_size=8, epochs=2, shuffle=shuffle, verbose=0, executor="eager")
         first, second = seen[:25], seen[25:]
         assert sorted(first) == sorted(second) == list(range(25))
         assert (first != second) is shuffle
@@ -262,7 +262,7 @@ def test_a_step_off_the_graph_is_said(activation, loss, left):
     model = tg.Sequential([tg.layers.Dense(1, activation=activation, input_shape=(2,))])
     model.compile("sgd", loss)
     with pytest.raises(TypeError, match=f"a loss that depends on the parameters: {left} left the graph"):
-        model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, executor="eager")
 
 
 def test_none_stands_for_no_metrics_and_no_callbacks():

@@ -13,11 +13,11 @@ from warnings import warn
 
 import numpy as np
 
-from tinygrad_bn import names
+from tinygrad_bn.capturing.executors import chosen
 from tinygrad_bn.capturing.keys import Settings, filled, parted, surroundings
 from tinygrad_bn.capturing.lowering import lowered
 from tinygrad_bn.capturing.passes import simplified
-from tinygrad_bn.capturing.programs import EXECUTORS, Program
+from tinygrad_bn.capturing.programs import Program
 from tinygrad_bn.capturing.recording import Made, Recording
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.mode import Journal, current, using
@@ -28,7 +28,7 @@ _MOST = 16
 """So many programs are kept for a function; the one that has not run for longest makes room."""
 
 
-def capture(function: Callable[..., Any] | None = None, *, executor: str = "numpy") -> Any:
+def capture(function: Callable[..., Any] | None = None, *, executor: str | None = None) -> Any:
     """The same function, recorded at its first call of each kind, and replayed from then on: without Python's share.
 
     What varies from call to call are the Tensors and arrays among the arguments, the variables of modules, and random
@@ -37,7 +37,8 @@ def capture(function: Callable[..., Any] | None = None, *, executor: str = "nump
 
     Args:
         function: a step such as forward, backward and update; or leave it out, as a decorator with arguments.
-        executor: "numpy" gives the bits of eager execution; "native" compiles the step to C, within 4 ulp.
+        executor: "numpy" gives the bits of eager execution; "native" compiles the step to C, within 4 ulp; "eager" runs
+            the function as it is. Without it `set_executor` says, or TINYGRAD_BN_EXECUTOR, and otherwise it is "numpy".
 
     Raises:
         CaptureError: at the first call, the function does what cannot be replayed, such as looking at a value; the
@@ -45,8 +46,7 @@ def capture(function: Callable[..., Any] | None = None, *, executor: str = "nump
     """
     if function is None:
         return partial(capture, executor=executor)
-    names.chosen("executor", executor, EXECUTORS)
-    return Captured(function, executor)
+    return Captured(function, chosen(executor))
 
 
 class Captured:
@@ -73,8 +73,11 @@ class Captured:
     def __repr__(self) -> str:
         return f"<captured {self.name}, {len(self.programs)} programs>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.function, self.executor)  # a copy records anew
+
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        if current().recorder is not None:
+        if current().recorder is not None or self.executor == "eager":
             return self.function(*args, **settings)
         if not self._lock.acquire(blocking=False):
             raise CaptureError(f"{self!r} is running already: a captured function cannot run twice at the same time")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,6 @@ from tinygrad_bn.variables import Variable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-EXECUTORS: Final = {"numpy": Replay, "native": None}
 
 
 class Program:

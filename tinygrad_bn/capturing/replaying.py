@@ -48,7 +48,7 @@ class Replay:
         writing = _Writing(flow, self.places)
         self.source, self._compute = writing.compute(sections.compute)
         self._commits = [
-            (conditions, writing.commit(steps, stores), _variables(stores), _writer(stores))
+            (conditions, writing.commit(steps, stores), _by_writer(stores))
             for conditions, (steps, stores) in sections.commit.items()
         ]
 
@@ -71,9 +71,10 @@ class Replay:
                     raise explain()
         else:
             known = {}
-        for conditions, calls, variables, writer in self._commits:
+        for conditions, calls, writers in self._commits:
             if all(known[condition].all() for condition in conditions):
-                announced(variables, writer)
+                for writer, variables in writers.items():
+                    announced(variables, writer)
                 deque(map(call, calls), maxlen=0)  # in C from end to end: no signal is handled in between
         for action, conditions in flow.actions:
             if all(known[condition].all() for condition in conditions):
@@ -94,13 +95,13 @@ def asked(flow: Flow) -> list[Value]:
     return list(dict.fromkeys(values))
 
 
-def _variables(stores: Sequence[Store]) -> list[Variable]:
-    each = [store.variable for store in stores]
-    return [v for one in each for v in (one.variables if isinstance(one, Together) else [one])]
-
-
-def _writer(stores: Sequence[Store]) -> str:
-    return stores[-1].writer if stores else ""
+def _by_writer(stores: Sequence[Store]) -> dict[str, list[Variable]]:
+    """Who updates which variables."""
+    writers: dict[str, list[Variable]] = {}
+    for store in stores:
+        one: Any = store.variable
+        writers.setdefault(store.writer, []).extend(one.variables if isinstance(one, Together) else [one])
+    return writers
 
 
 class _Writing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +13,14 @@ from tinygrad_bn import losses, names, optimizers
 from tinygrad_bn import metrics as metric_kinds
 from tinygrad_bn.autodiff.gradients import no_grad
 from tinygrad_bn.callbacks import Callback, progress, told
+from tinygrad_bn.capturing import chosen
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.layers import BatchNormalization
 from tinygrad_bn.losses import Loss
 from tinygrad_bn.metrics import Metric, MetricLike
 from tinygrad_bn.models.data import batches, divided, examples, expect_truth, samples
 from tinygrad_bn.models.history import History
-from tinygrad_bn.models.training import Averages, Step, Training
+from tinygrad_bn.models.training import Averages, Replayed, Step, Training
 from tinygrad_bn.module import Module, called
 from tinygrad_bn.module.settings import natural
 from tinygrad_bn.ops import generator
@@ -44,6 +46,10 @@ class Model(Module):
     metrics: Sequence[Metric] = ()
     history: History | None = None
     stop_training: bool = False
+
+    @cached_property
+    def _captured(self) -> dict[str, Replayed]:
+        return {}
 
     @names.checked
     def compile(
@@ -81,6 +87,7 @@ class Model(Module):
         shuffle: bool = True,
         verbose: str | int = "auto",
         seed: int | None = None,
+        executor: str | None = None,
     ) -> History:
         """Train on x and y; afterwards the model is in inference mode, even after an error or an interrupt.
 
@@ -95,6 +102,11 @@ class Model(Module):
             shuffle: go through the samples in a new order in each epoch.
             verbose: 0 says nothing, 1 shows a bar for each epoch, 2 a line, "auto" bars where they can be shown.
             seed: of the orders; without one they come from the shared generator.
+            executor: how steps run: "numpy" replays them with the bits of "eager"; "native" compiles them to C. Without
+                it `tg.set_executor` or TINYGRAD_BN_EXECUTOR says.
+
+        Warns:
+            UserWarning: the model does what cannot be captured, and runs eagerly.
 
         Raises:
             RuntimeError: `compile` has not been called.
@@ -108,8 +120,8 @@ class Model(Module):
         self._expect_match("fit", loss, data)
         if validation is not None:
             self._expect_match("validation_data", loss, validation)
-        step = Step(self, optimizer, loss)
-        if not any(parameter.trainable for parameter in step.parameters):
+        step = self._learning_step(optimizer, loss, executor)
+        if not any(parameter.trainable for parameter in self.parameters()):
             raise SettingError("fit expects a model with trainable parameters; this one has none")
         rng = generator(seed=seed) if shuffle else None
         self.history = history
@@ -154,19 +166,41 @@ class Model(Module):
             ShapeError, DtypeError, ValueError: x is not as it should be.
         """
         x = samples("predict: x", x)
+        forward = self._inference("_predicted")
         with no_grad():
             parts = batches((x, x), natural("predict", "batch_size", batch_size))
-            return np.concatenate([_values(self(part, training=False)) for part, _ in parts])
+            return np.concatenate([_values(forward(part)) for part, _ in parts])
+
+    def _predicted(self, x: Any) -> Any:
+        return self(x, training=False)
 
     def measure(self, data: Examples, batch_size: int) -> dict[str, float]:
         """Loss and metrics on checked data, by name, in inference mode."""
-        _, loss = self._compiled("evaluate")
+        measured = self._inference("_measured")
         averages = Averages(self.metrics)
         with no_grad(), np.errstate(over="ignore", invalid="ignore"):
             for x, y in batches(data, batch_size):
-                y_pred = self(x, training=False)
-                averages.update(_values(loss(y, y_pred)), y, _values(y_pred))
-        return averages.logs()
+                loss, y_pred = measured(x, y)
+                averages.update(_values(loss), y, _values(y_pred))
+        return dict(averages)
+
+    def _measured(self, x: Any, y: Any) -> tuple[Any, Any]:
+        y_pred = self(x, training=False)
+        return self._compiled("evaluate")[1](y, y_pred), y_pred
+
+    def _inference(self, name: str) -> Replayed:
+        """A method of this model that changes nothing, captured."""
+        executor = chosen(None)
+        if name not in self._captured or self._captured[name].executor != executor:
+            self._captured[name] = Replayed(getattr(self, name), executor)
+        return self._captured[name]
+
+    def _learning_step(self, optimizer: Optimizer, loss: Loss, executor: str | None) -> Replayed:
+        """The captured step of the last `fit`, if it does the same; else a new one."""
+        known, parameters = self._captured.get("step"), self.parameters()
+        if known is None or known.executor != chosen(executor) or not known.step.does(optimizer, loss, parameters):
+            known = self._captured["step"] = Replayed(Step(self, optimizer, loss), executor)
+        return known
 
     def _warn_of_young_averages(self) -> None:
         for path, module in self.named_modules():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_bn.callbacks import Callback
+from tinygrad_bn.capturing import capture, chosen
+from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.losses import Loss
 from tinygrad_bn.metrics import Metric
 from tinygrad_bn.models.data import batches
@@ -45,18 +49,51 @@ class Step:
         self._forget()
         return loss, y_pred
 
+    def does(self, optimizer: Optimizer, loss: Loss, parameters: list[Parameter]) -> bool:
+        """Whether this is the step with these."""
+        same = len(parameters) == len(self.parameters) and all(map(is_, parameters, self.parameters))
+        return same and self.optimizer is optimizer and self.loss is loss
+
     def _forget(self) -> None:
         for parameter in self.parameters:
             parameter._grad = None
 
 
-class Averages:
-    """The mean loss and the metrics over the samples so far."""
+class Replayed:
+    """A step that is captured, and runs eagerly where it cannot be, after saying why.
+
+    Attributes:
+        step: the step itself.
+    """
+
+    def __init__(self, step: Any, executor: str | None) -> None:
+        self.step = step
+        self.executor = chosen(executor)
+        self._run: Callable[..., Any] = step if self.executor == "eager" else capture(step, executor=self.executor)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.step, self.executor)  # copies are captured anew
+
+    def __call__(self, *arrays: Any) -> Any:
+        try:
+            return self._run(*arrays)
+        except CaptureError as error:
+            warnings.warn(f"this model runs without capture, and so more slowly: {error}", stacklevel=6)
+            self._run = self.step
+            return self._run(*arrays)
+
+
+class Averages(Mapping[str, float]):
+    """The mean loss and the metrics over the samples so far, by name.
+
+    Metrics look at many batches at once, when their values are asked for: a small network's step is shorter than they.
+    """
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
-        self.metrics = metrics
+        self._metrics = {metric.name: metric for metric in metrics}
         self._loss = 0.0
         self._samples = 0
+        self._waiting: list[tuple[NDArray[Any], NDArray[Any]]] = []
         for metric in metrics:
             metric.reset()
 
@@ -64,12 +101,34 @@ class Averages:
         """Add a batch, of which `loss` is the mean loss."""
         self._loss += float(loss) * len(y_true)
         self._samples += len(y_true)
-        for metric in self.metrics:
-            metric.update(y_true, y_pred)
+        if self._metrics:
+            self._waiting.append((y_true, y_pred))
+            if len(self._waiting) * y_pred.size > _AT_ONCE:
+                self._look()
 
-    def logs(self) -> dict[str, float]:
-        """The values by name."""
-        return {"loss": self._loss / self._samples, **{metric.name: metric.result() for metric in self.metrics}}
+    def _look(self) -> None:
+        if self._waiting:
+            y_true, y_pred = map(np.concatenate, zip(*self._waiting, strict=True))
+            self._waiting.clear()
+            for metric in self._metrics.values():
+                metric.update(y_true, y_pred)
+
+    def __getitem__(self, name: str) -> float:
+        if name == "loss":
+            return self._loss / self._samples
+        metric = self._metrics[name]
+        self._look()
+        return metric.result()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["loss", *self._metrics])
+
+    def __len__(self) -> int:
+        return 1 + len(self._metrics)
+
+
+_AT_ONCE = 2**15
+"""Metrics look at about so many numbers at a time."""
 
 
 class Training:
@@ -78,7 +137,7 @@ class Training:
     def __init__(
         self,
         model: Model,
-        step: Step,
+        step: Callable[[Any, Any], tuple[Any, Any]],
         data: Examples,
         validation: Examples | None,
         *,
@@ -110,8 +169,7 @@ class Training:
 
     def _end(self) -> None:
         self.model.eval()
-        for parameter in self.step.parameters:
-            parameter.grad = None
+        self.model.zero_grad()
 
     def _epoch(self, epoch: int) -> None:
         for callback in self.callbacks:
@@ -135,10 +193,8 @@ class Training:
         for batch, (x, y) in enumerate(batches(self.data, self.batch_size, order)):
             loss, y_pred = self.step(x, y)
             averages.update(loss.value, y, y_pred.value)
-            if watchers:
-                logs = averages.logs()
-                for watcher in watchers:
-                    watcher(batch, logs)
+            for watcher in watchers:
+                watcher(batch, averages)
             if self.model.stop_training:
                 break
-        return averages.logs()
+        return dict(averages)
