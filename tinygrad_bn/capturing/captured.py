@@ -14,7 +14,7 @@ from warnings import warn
 import numpy as np
 
 from tinygrad_bn.capturing.executors import chosen
-from tinygrad_bn.capturing.keys import Settings, filled, parted, surroundings
+from tinygrad_bn.capturing.keys import Settings, Surroundings, filled, parted
 from tinygrad_bn.capturing.lowering import lowered
 from tinygrad_bn.capturing.passes import simplified
 from tinygrad_bn.capturing.programs import Program
@@ -63,6 +63,7 @@ class Captured:
         self.executor = executor
         self._programs: OrderedDict[Any, list[tuple[Settings, Program]]] = OrderedDict()
         self._handed: weakref.WeakSet[Tensor] = weakref.WeakSet()
+        self._surroundings = Surroundings(function)
         self._lock = Lock()
         self._dropped = 0
 
@@ -105,7 +106,7 @@ class Captured:
         mode = current()
         arrays: list[Any] = []
         given = parted(args, arrays), parted(settings, arrays)
-        return (given, mode.gradients, mode.training, surroundings(self.function)[1]), arrays
+        return (given, mode.gradients, mode.training, self._surroundings.key()), arrays
 
     def _known(self, key: Any) -> Program | None:
         for known, program in self._programs.get(key, ()):
@@ -136,7 +137,7 @@ class Captured:
                 journal.undo()
             raise
         first = program.handed([tensor.value.copy() for tensor in handed], [g.value.copy() for _, g in grads], arrays)
-        things = [*recording.modules, *surroundings(self.function)[0], *args]
+        things = [*recording.modules, *self._surroundings.things(), *args]
         known = Settings(things, [v for v in recording.variables() if isinstance(v, Parameter)])
         actions = [action for action, on in recording.actions if all(good.value.all() for good in on)]
         made = [weakref.ref(event.tensor) for event in recording.events if isinstance(event, Made)]

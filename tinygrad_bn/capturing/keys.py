@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,24 +12,26 @@ from tinygrad_bn import mode
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Variable
 
-_BY_VALUE = (int, float, complex, str, bytes, bool, type(None), np.dtype, np.generic)
-
-
-def form(array: Any) -> tuple[Any, ...]:
-    """What two arrays have in common that the same program can run on."""
-    if isinstance(array, Tensor):
-        value = array.value
-        return value.shape, value.dtype, value.strides, array.requires_grad
-    return array.shape, array.dtype, array.strides
+_BY_VALUE = {int, float, complex, str, bytes, bool, type(None), tuple}
 
 
 def parted(given: Any, arrays: list[Any]) -> Any:
-    """What was given, as a key, with the arrays and Tensors in it put on the list."""
-    if isinstance(given, (Tensor, np.ndarray)):
+    """What was given, as a key, with the arrays and Tensors in it put on the list.
+
+    Of an array the key tells what a program depends on: shape, dtype and strides, and whether it wants a gradient.
+    """
+    kind = type(given)
+    if kind is np.ndarray:
         arrays.append(given)
-        return form(given)
-    if isinstance(given, (list, tuple)):
-        return type(given), tuple([parted(part, arrays) for part in given])
+        return given.shape, given.dtype, given.strides
+    if isinstance(given, Tensor):
+        arrays.append(given)
+        value = given.value
+        return value.shape, value.dtype, value.strides, given.requires_grad
+    if kind is tuple or isinstance(given, (list, tuple)):
+        return kind, tuple([parted(part, arrays) for part in given])
+    if isinstance(given, np.ndarray):
+        return parted(np.asarray(given), arrays)
     if isinstance(given, Mapping):
         return dict, tuple([(name, parted(part, arrays)) for name, part in given.items()])
     return _told(given)
@@ -47,28 +49,43 @@ def filled(given: Any, arrays: Iterable[Any]) -> Any:
     return given
 
 
-def surroundings(function: Any) -> tuple[list[Any], tuple[Any, ...]]:
-    """The objects that a function refers to, and what of them counts at every call."""
-    seen: list[Any] = []
-    while isinstance(function, MethodType) or hasattr(function, "__wrapped__"):
-        if isinstance(function, MethodType):
-            seen.append(function.__self__)
-            function = function.__func__
-        else:
-            function = function.__wrapped__
-    if not isinstance(function, FunctionType):
-        seen += [function, *vars(function).values()] if hasattr(function, "__dict__") else [function]
-        function = vars(type(function)).get("__call__")
-    if isinstance(function, FunctionType):
-        for cell in function.__closure__ or ():
+class Surroundings:
+    """What a function refers to besides its arguments."""
+
+    def __init__(self, function: Any) -> None:
+        self._owners: list[Any] = []  # whose attributes count at every call
+        while isinstance(function, MethodType) or hasattr(function, "__wrapped__"):
+            if isinstance(function, MethodType):
+                self._owners.append(function.__self__)
+                function = function.__func__
+            else:
+                function = function.__wrapped__
+        self._attributes: dict[str, Any] = {}
+        if not isinstance(function, FunctionType):
+            self._owners.append(function)
+            self._attributes = getattr(function, "__dict__", {})
+            function = vars(type(function)).get("__call__")
+        self._cells: tuple[CellType, ...] = ()
+        self._globals: dict[str, Any] = {}
+        self._names: tuple[str, ...] = ()
+        if isinstance(function, FunctionType):
+            self._cells, self._globals = function.__closure__ or (), function.__globals__
+            self._names = tuple(name for name in _names(function.__code__) if name in self._globals)
+            self._owners += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+
+    def things(self) -> list[Any]:
+        """The objects."""
+        found = [*self._owners, *self._attributes.values(), *[self._globals.get(name) for name in self._names]]
+        for cell in self._cells:
             try:
-                seen.append(cell.cell_contents)
+                found.append(cell.cell_contents)
             except ValueError:  # not filled yet
-                seen.append(None)
-        names = _names(function.__code__)
-        seen += [function.__globals__[name] for name in names if name in function.__globals__]
-        seen += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    return seen, tuple(map(_told, seen))
+                found.append(None)
+        return found
+
+    def key(self) -> tuple[Any, ...]:
+        """What tells these objects from others: numbers by value, all else by identity."""
+        return tuple([id(thing) if type(thing) not in _BY_VALUE else _told(thing) for thing in self.things()])
 
 
 _named: dict[CodeType, tuple[str, ...]] = {}
@@ -84,17 +101,19 @@ def _names(code: CodeType) -> tuple[str, ...]:
 
 def _told(thing: Any) -> Any:
     """What tells a thing from another: numbers by value and type, all else by identity."""
-    if isinstance(thing, _BY_VALUE):
-        return type(thing), thing if thing == thing else "nan"
-    if isinstance(thing, tuple):
+    kind = type(thing)
+    if kind is tuple:
         return tuple(map(_told, thing))
+    if kind in _BY_VALUE or isinstance(thing, (np.generic, np.dtype)):
+        return kind, thing if thing == thing else "nan"
     return id(thing)
 
 
 class Settings:
     """The attributes of the modules, optimizers and the like that a step met, as they were then.
 
-    Looking is skipped as long as nobody has set an attribute of any of them.
+    Attributes that a thing lists as its `counters` do not matter: they change whenever it runs. Looking is skipped as
+    long as nobody has set an attribute of any of them.
     """
 
     def __init__(self, things: Iterable[Any], variables: Iterable[Variable]) -> None:
@@ -112,7 +131,12 @@ class Settings:
         return True
 
     def _look(self) -> list[Any]:
-        seen = [tuple([(name, _inside(value)) for name, value in vars(thing).items()]) for thing in self._things]
+        seen: list[Any] = []
+        for thing in self._things:
+            counting = getattr(thing, "counters", ())
+            held = {name: _inside(value) for name, value in vars(thing).items() if name not in counting}
+            held.update({name: getattr(thing, name, None) for name in ("training", "_trainable")})  # or their class's
+            seen.append(held)
         return [*seen, [variable.requires_grad for variable in self._variables]]
 
 

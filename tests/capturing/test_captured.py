@@ -1,0 +1,439 @@
+"""capture: what makes a new program, what a replay changes, and what cannot be captured."""
+
+import copy
+import gc
+import pickle
+import signal
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+import tinygrad_bn as tg
+from tinygrad_bn.errors import CaptureError
+from tinygrad_bn.layers import BatchNormalization, Dense, Dropout
+from tinygrad_bn.models.training import Step
+from tinygrad_bn.optimizers import SGD
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(8, 3)).astype(np.float32)
+LABELS = rng.integers(0, 2, 8)
+
+
+def model(*layers):
+    tg.set_random_seed(1)
+    return tg.Sequential([tg.layers.Input(3), *layers, Dense(2)])
+
+
+def trainer(*layers, optimizer=None):
+    """A step of a small classifier, and the classifier."""
+    net = model(*layers)
+    loss = tg.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return Step(net, optimizer or SGD(0.1, momentum=0.9), loss), net
+
+
+def bits(module):
+    return {path: value.tobytes() for path, value in module.state_dict().items()}
+
+
+def assert_same_steps(make, calls, steps=20):
+    """Two trainers of the same kind, one of them captured, stay equal bit for bit."""
+    eager, one = make()
+    step, other = make()
+    captured = tg.capture(step)
+    for number in range(steps):
+        arrays = calls[number % len(calls)]
+        tg.set_random_seed(number)
+        expected = eager(*arrays)
+        tg.set_random_seed(number)
+        result = captured(*arrays)
+        assert [t.numpy().tobytes() for t in result] == [t.numpy().tobytes() for t in expected]
+        assert bits(one) == bits(other)
+    return captured
+
+
+BATCHES = [(rng.normal(size=(8, 3)).astype(np.float32), rng.integers(0, 2, 8)) for _ in range(3)]
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (lambda: Dense(5, activation="elu"),),
+        (lambda: Dense(5), BatchNormalization, lambda: tg.layers.ELU()),
+        (lambda: Dense(5), Dropout, tg.layers.RReLU, tg.layers.PReLU),
+        (
+            lambda: Dense(5, activation="selu"),
+            lambda: tg.layers.AlphaDropout(0.1),
+            lambda: tg.layers.GaussianNoise(0.1),
+        ),
+    ],
+    ids=["elu", "batch normalization", "dropout and rrelu", "alpha dropout"],
+)
+def test_twenty_steps_have_the_bits_of_eager(layers):
+    def make():
+        return trainer(*[layer(0.3) if layer is Dropout else layer() for layer in layers])
+
+    assert len(assert_same_steps(make, BATCHES).programs) == 1
+
+
+def test_a_last_partial_batch_has_a_program_of_its_own():
+    short = (BATCHES[0][0][:3], BATCHES[0][1][:3])
+    captured = assert_same_steps(trainer, [*BATCHES, short])
+    assert len(captured.programs) == 2
+
+
+def test_a_new_learning_rate_is_read_at_the_next_replay():
+    def make():
+        step, net = trainer()
+
+        def scheduled(x, y):
+            return step(x, y)
+
+        scheduled.optimizer = step.optimizer
+        return scheduled, net
+
+    eager, one = make()
+    step, other = make()
+    captured = tg.capture(step)
+    for rate in (0.1, 0.01, 0.5):
+        eager.optimizer.learning_rate = step.optimizer.learning_rate = rate
+        eager(*BATCHES[0])
+        captured(*BATCHES[0])
+    assert bits(one) == bits(other)
+    assert len(captured.programs) == 1
+
+
+def test_modes_and_frozen_layers_are_noticed():
+    step, net = trainer(Dense(4), BatchNormalization())
+    captured = tg.capture(step)
+    captured(*BATCHES[0])
+    net.layers[1].trainable = False
+    before = bits(net.layers[1])
+    captured(*BATCHES[0])
+    assert bits(net.layers[1]) == before
+    net.eval()
+    averages = bits(net.layers[2])
+    captured(*BATCHES[0])
+    assert bits(net.layers[2])["moving_mean"] == averages["moving_mean"]
+    assert len(captured.programs) == 3
+    net.train()
+    captured(*BATCHES[0])
+    assert len(captured.programs) == 3
+
+
+def test_what_a_function_closes_over_is_part_of_the_call():
+    factor = 2.0
+    captured = tg.capture(lambda x: factor * x)
+    assert captured(X[:1]).numpy().tolist() == (2 * X[:1]).tolist()
+    factor = 3.0
+    assert captured(X[:1]).numpy().tolist() == (3 * X[:1]).tolist()
+    assert len(captured.programs) == 2
+
+
+def test_numbers_and_nests_among_the_arguments():
+    @tg.capture
+    def weighted(given, weight=1.0, *, scale):
+        return {"sum": given["a"] + given["b"][0] * weight, "scale": scale}
+
+    for number in (1.0, 2.0, 1.0):
+        result = weighted({"a": X, "b": [2 * X]}, number, scale=7)
+        np.testing.assert_array_equal(result["sum"], X + 2 * X * np.float32(number))
+        assert result["scale"] == 7
+    assert len(weighted.programs) == 2
+
+
+def test_programs_are_bounded_and_a_changing_number_is_told():
+    captured = tg.capture(lambda x, number: x * number)
+    with pytest.warns(UserWarning, match="new at every call"):
+        for number in range(50):
+            captured(X, float(number))
+    assert len(captured.programs) == 16
+
+
+def test_loaded_values_are_used_at_once():
+    step, net = trainer()
+    captured = tg.capture(step)
+    start = net.state_dict()
+    first = captured(*BATCHES[0])[0].item()
+    captured(*BATCHES[0])
+    net.load_state_dict(start)
+    assert captured(*BATCHES[0])[0].item() == first
+
+
+def test_two_captured_functions_over_overlapping_parameters():
+    def make(wrap):
+        step, net = trainer(Dense(4, activation="tanh"))
+        half = SGD(0.05)
+
+        def second(x):
+            loss = tg.mean(tg.square(net(x)))
+            loss.backward()
+            half.step(net.layers[1].parameters())
+            net.zero_grad()
+            return loss
+
+        one, two = wrap(step), wrap(second)
+        for number in range(12):
+            x, y = BATCHES[number % 3]
+            one(x[: 8 - number % 2], y[: 8 - number % 2])
+            two(tg.tensor(x))
+        return bits(net)
+
+    assert make(lambda f: f) == make(tg.capture)
+
+
+def test_a_gradient_penalty_through_batch_normalization():
+    def make():
+        net = model(Dense(4), BatchNormalization(), tg.layers.ELU())
+        optimizer = SGD(0.05, momentum=0.9)
+
+        def step(x, y):
+            x = tg.Tensor(np.array(x), requires_grad=True) if isinstance(x, np.ndarray) else x
+            loss = tg.mean(tg.sparse_softmax_crossentropy(y, net(x)))
+            slope = tg.gradients(loss, net.layers[1].kernel, create_graph=True)
+            total = loss + 0.1 * tg.sum(tg.square(slope))
+            net.zero_grad()
+            total.backward()
+            optimizer.step(net.parameters())
+            net.zero_grad()
+            return (total,)
+
+        return step, net
+
+    assert_same_steps(make, BATCHES)
+
+
+def test_inference_leaves_everything_as_it_was():
+    net = model(Dense(4), BatchNormalization())
+    before = bits(net)
+    with tg.no_grad():
+        forward = tg.capture(lambda x: net(x, training=False))
+        for x, _ in BATCHES:
+            np.testing.assert_array_equal(forward(x), net(tg.tensor(x), training=False))
+    assert bits(net) == before
+
+
+def test_gradients_stay_where_the_step_leaves_them():
+    net = model()
+
+    @tg.capture
+    def gradients(x):
+        net.zero_grad()
+        tg.mean(net(x)).backward()
+
+    for x, _ in BATCHES:
+        gradients(x)
+        found = net.layers[1].kernel.grad.numpy()
+        net.zero_grad()
+        tg.mean(net(tg.tensor(x))).backward()
+        np.testing.assert_array_equal(found, net.layers[1].kernel.grad)
+
+
+def test_what_was_handed_out_is_never_overwritten():
+    captured = tg.capture(lambda x: (x * 2, x.reshape((24,)), x))
+    first = captured(X)
+    kept = [t.numpy().copy() for t in first]
+    captured(2 * X)
+    for old, now in zip(kept, first, strict=True):
+        np.testing.assert_array_equal(old, now)
+
+
+def test_swapped_and_repeated_updates():
+    a, b = tg.Parameter(np.ones(3, np.float32)), tg.Parameter(np.zeros(3, np.float32))
+
+    @tg.capture
+    def step(x):
+        old = a.copy()
+        a.assign(b + x)
+        b.assign(old)
+        a.assign(a * 2.0)
+        return a + b
+
+    expected_a, expected_b = np.ones(3), np.zeros(3)
+    for number in (1.0, 2.0, 3.0):
+        result = step(np.full(3, number, np.float32))
+        expected_a, expected_b = (expected_b + number) * 2, expected_a
+        np.testing.assert_array_equal(a, expected_a)
+        np.testing.assert_array_equal(b, expected_b)
+        np.testing.assert_array_equal(result, expected_a + expected_b)
+
+
+# What cannot be captured
+
+
+def refused(function, *args, match):
+    with pytest.raises(CaptureError, match=match) as caught:
+        tg.capture(function)(*args)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("look", "said"),
+    [
+        (lambda x: x if x.sum() > 0 else -x, r"bool\(\)"),
+        (lambda x: x * x.sum().item(), r"\.item\(\)"),
+        (lambda x: x[x > 0], "mask index"),
+        (lambda x: x * float(x.sum()), r"\.item\(\)"),
+        (lambda x: np.asarray(x) * 2, "numpy"),
+        (lambda x: f"{x}" and x, "repr"),
+    ],
+)
+def test_looking_at_a_value_names_the_line(look, said):
+    assert f"{__file__}:" in refused(look, X, match=said)
+
+
+def test_a_failed_recording_changes_nothing():
+    step, net = trainer(BatchNormalization(), Dropout(0.5, seed=3))
+    before, noise = bits(net), net.layers[2]._rng.bit_generator.state
+
+    def failing(x, y):
+        step(x, y)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tg.capture(failing)(*BATCHES[0])
+    assert bits(net) == before
+    assert net.layers[2]._rng.bit_generator.state == noise
+
+
+def test_a_tensor_that_is_kept_is_refused():
+    kept = []
+    before = gc.isenabled()
+    refused(lambda x: kept.append(x * 2), X, match="keeps a Tensor of shape")
+    assert gc.isenabled() is before
+
+
+def test_a_tensor_of_an_earlier_computation_is_refused():
+    w = tg.tensor(X, requires_grad=True)
+    early = w * 2
+    refused(lambda x: x + early, X, match="computed before the call")
+
+
+def test_an_argument_that_is_a_variable_is_refused():
+    net = model()
+    kernel = net.layers[1].kernel
+    refused(lambda x: kernel * x, kernel.value, match="shares its memory with kernel")
+
+
+def test_an_array_that_is_no_argument_is_told():
+    smuggled = np.ones((8, 3), np.float32)
+    captured = tg.capture(lambda x: x * smuggled)
+    with pytest.warns(UserWarning, match="was not given to the captured step") as told:
+        captured(X)
+    assert __file__ in str(told[0].message)
+
+
+def test_a_gradient_from_before_is_refused():
+    net = model()
+    tg.mean(net(tg.tensor(X))).backward()
+    refused(lambda x: tg.mean(net(x)).backward(), X, match="gradient of kernel that was there before")
+
+
+def test_a_view_is_not_read_after_its_variable_was_written():
+    w = tg.Parameter(np.ones((2, 2), np.float32))
+
+    def step(x):
+        flat = w.reshape((4,))
+        w.assign(w + x)
+        return flat * 2
+
+    refused(step, np.ones((2, 2), np.float32), match="view of a variable after")
+
+
+def test_running_twice_at_once_is_refused():
+    inside, free = threading.Event(), threading.Event()
+
+    @tg.primitive
+    def waiting(x):
+        inside.set()
+        free.wait(10)
+        return np.array(x, copy=True)
+
+    waiting.defvjp(None)
+    captured = tg.capture(lambda x: waiting(x) + 1)
+    free.set()
+    captured(X)
+    inside.clear()
+    free.clear()
+    thread = threading.Thread(target=captured, args=(X,))
+    thread.start()
+    assert inside.wait(10)
+    with pytest.raises(CaptureError, match="running already"):
+        captured(X)
+    free.set()
+    thread.join()
+    np.testing.assert_array_equal(captured(X), X + 1)
+    type(waiting).registry.remove(waiting)
+
+
+def test_an_interrupted_replay_updates_nothing():
+    @tg.primitive
+    def interrupted(x):
+        if armed:
+            signal.raise_signal(signal.SIGINT)
+        return np.array(x, copy=True)
+
+    interrupted.defvjp(lambda g, y, x: g)
+    armed = []
+    net = model(BatchNormalization())
+    optimizer = SGD(0.1, momentum=0.9)
+
+    @tg.capture
+    def step(x, y):
+        loss = tg.mean(tg.sparse_softmax_crossentropy(y, net(interrupted(x))))
+        loss.backward()
+        optimizer.step(net.parameters())
+        net.zero_grad()
+        return loss
+
+    step(*BATCHES[0])
+    before, state = bits(net), optimizer.state_dict()
+    armed.append(True)
+    with pytest.raises(KeyboardInterrupt):
+        step(*BATCHES[0])
+    assert bits(net) == before
+    for name, value in optimizer.state_dict().items():
+        np.testing.assert_array_equal(value, state[name])
+    armed.clear()
+    step(*BATCHES[0])
+    assert bits(net) != before
+    type(interrupted).registry.remove(interrupted)
+
+
+# What there is to see
+
+
+def test_copies_record_anew():
+    captured = tg.capture(abs_twice)
+    captured(X)
+    for twin in (copy.copy(captured), pickle.loads(pickle.dumps(captured))):
+        assert twin.programs == []
+        np.testing.assert_array_equal(twin(X), 2 * np.abs(X))
+
+
+def abs_twice(x):
+    return 2 * tg.abs(x)
+
+
+def test_a_program_can_be_read():
+    step, _ = trainer(Dense(4), BatchNormalization())
+    captured = tg.capture(step)
+    captured(*BATCHES[0])
+    program = captured.program(*BATCHES[0])
+    text = str(program)
+    assert "layers.2" in text
+    assert "standardize" in text
+    assert "float32[8, 4]" in text
+    assert program.memory > 0
+    assert len(program.steps()) > 20
+
+
+def test_nothing_keeps_a_captured_model_alive():
+    step, net = trainer()
+    captured = tg.capture(step)
+    captured(*BATCHES[0])
+    gone = weakref.ref(net)
+    del step, net, captured
+    gc.collect()
+    assert gone() is None
