@@ -52,6 +52,9 @@ class Recorder:
         """`action` belongs to the updates: it happens when they do."""
         action()
 
+    def pull(self, vertex: Any) -> None:
+        """The results to come are derivatives of `vertex`; None once there are no more."""
+
     def enter(self, module: Any) -> None:
         """The results to come belong to `module`."""
 
@@ -94,6 +97,9 @@ class Relay(Recorder):
 
     def after(self, action: Callable[[], object]) -> None:
         self.other.after(action)
+
+    def pull(self, vertex: Any) -> None:
+        self.other.pull(vertex)
 
     def enter(self, module: Any) -> None:
         self.other.enter(module)

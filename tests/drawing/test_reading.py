@@ -272,7 +272,7 @@ def test_what_cannot_be_drawn_says_why():
             return 1
 
     x = tg.tensor([1.0])
-    with pytest.raises(TypeError, match=r"Tensor, or a module and an example input; got int"):
+    with pytest.raises(TypeError, match=r"Tensor, a captured program, or a module and an example input; got int"):
         draw(3)
     with pytest.raises(TypeError, match=r"example input for the module: draw\(module, x\)"):
         draw(Selu())

@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygrad_bn import ops
 from tinygrad_bn.errors import GradientError, StaleGraphError
+from tinygrad_bn.mode import current
 from tinygrad_bn.primitives import Array, Primitive
 from tinygrad_bn.tensors import Tensor
 
@@ -29,6 +30,7 @@ def pullback(
     """
     ends = None if inputs is None else set(inputs)
     vertices = _reaching(outputs) if ends is None else _between(outputs, ends)
+    recorder = current().recorder
     pending: dict[Tensor, Array] = {}
     found: dict[Tensor, Array] = {}
     for output, g in zip(outputs, cotangents, strict=True):
@@ -40,6 +42,8 @@ def pullback(
             continue
         if ends is not None and vertex in ends:
             found[vertex] = g
+        if recorder is not None:
+            recorder.pull(vertex)
         primitive, args, settings = vertex.source  # type: ignore[misc]
         result = vertex if on_tensors else vertex.value
         arrays = args if on_tensors else _values(args)
@@ -58,6 +62,8 @@ def pullback(
                     g_arg = _fitted(g_arg, arg.value, primitive)
                 known = pending.get(arg)
                 pending[arg] = g_arg if known is None else known + g_arg
+    if recorder is not None:
+        recorder.pull(None)
     return found | pending  # what no vertex has taken up belongs to leaves
 
 

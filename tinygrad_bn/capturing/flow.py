@@ -108,6 +108,15 @@ class Step:
         self.view = view
         self.scope, self.label, self.place = scope, label, place
 
+    @property
+    def called(self) -> str:
+        """The name of the function, such as "add" or "maximum.reduce"."""
+        if self.function is getattr:
+            return str(self.args[1])
+        owner = getattr(self.function, "__self__", None)
+        name: str = getattr(self.function, "__name__", self.label)
+        return f"{owner.__name__}.{name}" if isinstance(owner, np.ufunc) else name
+
     def inputs(self) -> Iterator[Value]:
         """The values among the arguments and options."""
         return values_in([*self.args, *self.options.values()])
@@ -140,6 +149,7 @@ class Flow:
         stores: one for each updated variable; the variables are written only when all else has been computed.
         results: the values handed out.
         checks: pairs of a value, of one truth value, and the function that gives the exception to raise if it is false.
+        names: of the variables, their paths in the modules that ran.
         actions: pairs of what is to be called once the stores are done, and the conditions it shares with them.
     """
 
@@ -147,10 +157,29 @@ class Flow:
         self.arguments: list[Value] = []
         self.feeds: list[Value] = []
         self.steps: list[Step] = []
+        self.names: dict[Variable, str] = {}
         self.stores: list[Store] = []
         self.results: list[Value] = []
         self.checks: list[tuple[Value, Callable[[], Exception]]] = []
         self.actions: list[tuple[Callable[[], object], tuple[Value, ...]]] = []
+
+    def kind(self, value: Value) -> str:
+        """What a value is that no step makes: "input", "constant", "parameter" or "state"."""
+        if isinstance(value.origin, (Argument, Feed)):
+            return "input"
+        if isinstance(value.origin, Constant):
+            return "constant"
+        return "parameter" if value.origin.requires_grad else "state"
+
+    def called(self, value: Value) -> str:
+        """What a value is called that no step makes."""
+        if value in self.arguments:
+            return f"argument {self.arguments.index(value)}"
+        if value in self.feeds:
+            return f"feed {self.feeds.index(value)}"
+        if isinstance(value.origin, Constant):
+            return f"{value.sample:.6g}" if not value.shape else "constant"
+        return self.names.get(value.origin) or value.origin.name or "variable"
 
     def ends(self) -> Iterator[Value]:
         """What the steps are there for: the values that somebody outside them needs."""

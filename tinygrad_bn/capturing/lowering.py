@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_bn.capturing.flow import Constant, Feed, Flow, Step, Store, Value
+from tinygrad_bn.capturing.flow import Argument, Constant, Feed, Flow, Step, Store, Value
 from tinygrad_bn.capturing.reading import Ref, Unreadable, read
 from tinygrad_bn.capturing.recording import Assigned, Made, Recording
 from tinygrad_bn.errors import CaptureError
@@ -45,6 +45,7 @@ def lowered(recording: Recording, arguments: Sequence[Tensor], results: Sequence
                 lowering.make(event)
             else:
                 lowering.assign(event)
+    flow.names = _paths(recording)
     flow.results = [lowering.value(result) for result in results]
     flow.stores = list(lowering.stores.values())
     flow.checks = [(lowering.value(good), explain) for good, explain in recording.checks]
@@ -52,12 +53,23 @@ def lowered(recording: Recording, arguments: Sequence[Tensor], results: Sequence
     return flow
 
 
+def _paths(recording: Recording) -> dict[Variable, str]:
+    """The paths of the variables in the outermost modules that ran."""
+    roots = {id(event.root): event.root for event in recording.events if isinstance(event, Made)}.values()
+    return {
+        variable: path
+        for root in roots
+        if hasattr(root, "named_variables")
+        for path, variable in root.named_variables()
+    }
+
+
 class _Lowering:
     """What is known while a recording is gone through."""
 
     def __init__(self, arguments: Sequence[Tensor]) -> None:
         self.flow = Flow()
-        self.flow.arguments = [Value(tensor.value, "argument") for tensor in arguments]
+        self.flow.arguments = [Value(tensor.value, Argument(position)) for position, tensor in enumerate(arguments)]
         self.known: dict[Tensor, Value] = dict(zip(arguments, self.flow.arguments, strict=True))
         self.aliases: dict[Tensor, Tensor] = {}
         self.stores: dict[Variable, Store] = {}

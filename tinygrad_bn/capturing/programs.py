@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_bn.capturing.flow import Constant, Feed, Flow, Step, Value
+from tinygrad_bn.capturing.flow import Flow, Step, Value
 from tinygrad_bn.capturing.keys import filled
 from tinygrad_bn.capturing.replaying import Replay
 from tinygrad_bn.tensors import Tensor
@@ -64,6 +64,12 @@ class Program:
         """The C that the native executor compiles."""
         raise NotImplementedError
 
+    def draw(self) -> Any:
+        """The drawing of the steps, each inside the module that it belongs to: see `tg.draw`."""
+        from importlib import import_module  # drawing reads programs, so it cannot be imported here
+
+        return import_module("tinygrad_bn.drawing").draw(self)
+
     def __str__(self) -> str:
         """A listing: step, operation, shapes, where the result lives, module."""
         return "\n".join(_listing(self.flow, self._runner))
@@ -91,44 +97,25 @@ def _emptied(result: Any) -> Any:
     return result
 
 
-def _listing(flow: Flow, runner: Replay) -> list[str]:
-    names: dict[Value, str] = {}
-    for position, value in enumerate(flow.arguments):
-        names[value] = f"argument {position}"
-    for value in flow.sources():
-        names.setdefault(value, _source(value))
-    lines = []
-    for number, step in enumerate(flow.steps):
-        names[step.result] = f"%{number}"
+def _listing(flow: Flow, runner: Any) -> Iterator[str]:
+    """The steps, what is stored, and what is returned."""
+    names = {value: flow.called(value) for value in (*flow.arguments, *flow.feeds, *flow.sources())}
+    names.update({step.result: f"%{number}" for number, step in enumerate(flow.steps)})
+    for step in flow.steps:
         said = ", ".join(_said(arg, names) for arg in [*step.args, *step.options.values()])
         shape = f"{step.result.dtype}{list(step.result.shape)}"
-        lines.append(
-            f"{f'%{number}':>5} = {_function(step)}({said})".ljust(60) + f" {shape:22} {step.label:24} {step.scope}"
-        )
+        about = f"{shape:22} {runner.place(step.result):10} {step.label:24} {step.scope}"
+        yield f"{f'{names[step.result]:>5} = {step.called}({said})':64} {about}".rstrip()
     for store in flow.stores:
-        lines.append(f"      {store.variable.name or 'a variable'} <- {names[store.value]}")
-    lines.append(f"      return {', '.join(names[value] for value in flow.results)}")
-    return lines
+        name = flow.names.get(store.variable) or store.variable.name or "a variable"
+        when = f" if {', '.join(names[condition] for condition in store.conditions)}" if store.conditions else ""
+        yield f"      {name} <- {names[store.value]}{when}"
+    yield f"      return {', '.join(names[value] for value in flow.results)}"
 
 
-def _source(value: Value) -> str:
-    if isinstance(value.origin, Variable):
-        return value.origin.name or "variable"
-    if isinstance(value.origin, Constant):
-        return f"{value.sample:.6g}" if not value.shape else "constant"
-    return "feed" if isinstance(value.origin, Feed) else "argument"
-
-
-def _said(arg: Any, names: dict[Value, str]) -> str:
+def _said(arg: Any, names: Mapping[Value, str]) -> str:
     if isinstance(arg, Value):
         return names[arg]
     if isinstance(arg, (list, tuple)):
         return f"[{', '.join(_said(part, names) for part in arg)}]"
     return repr(arg)
-
-
-def _function(step: Step) -> str:
-    function = step.function
-    owner = getattr(function, "__self__", None)
-    name = getattr(function, "__name__", step.label)
-    return f"{owner.__name__}.{name}" if isinstance(owner, np.ufunc) else name

@@ -61,6 +61,8 @@ class Recording(Recorder):
         self.actions: list[tuple[Callable[[], object], tuple[Tensor, ...]]] = []
         self.modules: dict[Any, None] = {}
         self._running: list[Any] = []
+        self._homes: dict[Tensor, tuple[Any, Any]] = {}
+        self._pulled: tuple[Any, Any] = (None, None)
         self._fixed: list[Any] = []
         self._fed: dict[int, Tensor] = {}
         self._warned: set[str] = set()
@@ -71,7 +73,8 @@ class Recording(Recorder):
         for arg in tensor.source[1]:
             if isinstance(arg, Tensor) and arg.version is not None and not isinstance(arg, Variable):
                 self._refuse_if_overwritten(arg)
-        root, module = (self._running[0], self._running[-1]) if self._running else (None, None)
+        root, module = (self._running[0], self._running[-1]) if self._running else self._pulled
+        self._homes[tensor] = root, module
         self.events.append(Made(tensor, root, module, users_line()))
         if any(type(arg) is np.ndarray and arg.size > 1 for arg in tensor.source[1]):
             self._warn_of_constants(tensor.source[0].__name__)
@@ -169,6 +172,9 @@ class Recording(Recorder):
 
     def after(self, action: Callable[[], object]) -> None:
         self.actions.append((action, self._holding()))
+
+    def pull(self, vertex: Tensor | None) -> None:
+        self._pulled = (None, None) if vertex is None else self._homes.get(vertex, (None, None))
 
     def enter(self, module: Any) -> None:
         self.modules[module] = None

@@ -81,6 +81,16 @@ class Replay:
                 action()
         return results
 
+    def place(self, value: Value) -> str:
+        """Where a value lives: a numbered block of memory, a variable's own, or one of its own at each run."""
+        array = self.places.arrays.get(value)
+        if array is None:
+            return "new" if value.origin.view is None else "view"
+        for number, block in enumerate(self.places.blocks):
+            if np.may_share_memory(block, array):
+                return f"block {number}"
+        return "variable"
+
     @property
     def nbytes(self) -> int:
         """The memory that its results need, in bytes."""

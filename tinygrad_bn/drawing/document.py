@@ -12,6 +12,7 @@ from tinygrad_bn.drawing.folding import fold as folded
 from tinygrad_bn.drawing.graph import Graph
 from tinygrad_bn.drawing.listing import to_text
 from tinygrad_bn.drawing.mermaid import to_mermaid
+from tinygrad_bn.drawing.programs import read_program
 from tinygrad_bn.drawing.reading import read_module, read_tensor
 from tinygrad_bn.drawing.rendering import render
 from tinygrad_bn.files import replacing
@@ -29,13 +30,13 @@ def draw(
     gradients: bool = False,
     fold: bool = False,
 ) -> Drawing:
-    """The computation graph of a Tensor or of a module.
+    """The computation graph of a Tensor, of a module, or of a captured program.
 
     Of a Tensor, what it was made from, as far as it is remembered for gradients. A module is run once with the
     example inputs, in the mode in which it is; its states and all generators are afterwards as before.
 
     Args:
-        target: a Tensor; a module; or a Graph.
+        target: a Tensor; a module; a captured program; or a Graph.
         inputs: the arrays or Tensors to call the module with.
         names: names for leaves that have none, such as `{"x": x}`, or for other names than their own.
         updates: draw also how a module's states are updated, such as moving averages in training.
@@ -52,12 +53,15 @@ def draw(
         raise TypeError(f"draw takes example inputs for a module only; got {len(inputs)} behind the target")
     if isinstance(target, Graph):
         graph = target
+    elif hasattr(target, "flow"):
+        graph = read_program(target)
     elif isinstance(target, Tensor):
         graph = read_tensor(target, names or {}, gradients)
     elif module:
         graph = read_module(target, inputs, names or {}, updates, gradients)
     else:
-        raise TypeError(f"draw expects a Tensor, or a module and an example input; got {type(target).__name__}")
+        came = type(target).__name__
+        raise TypeError(f"draw expects a Tensor, a captured program, or a module and an example input; got {came}")
     return Drawing(folded(graph) if fold else graph)
 
 
