@@ -94,7 +94,7 @@ def written(variables: Iterable[Variable], writer: str) -> None:
     if journal is not None:
         for variable in variables:
             if not journal.noted(variable):
-                journal.note(variable, partial(_restore, variable, variable.value.copy()))
+                journal.note(variable, partial(_restore, variable, variable.value.copy(), dict(variable.version.writers)))
     serial = next_serial()
     for variable in variables:
         version = variable.version
@@ -145,5 +145,6 @@ def _remade(kind: type[Variable], value: NDArray[Any], wanted: bool, name: str |
     return variable
 
 
-def _restore(variable: Variable, value: NDArray[Any]) -> None:
+def _restore(variable: Variable, value: NDArray[Any], writers: dict[str, int]) -> None:
     np.copyto(variable.writing("frozen_state"), value)
+    variable.version.writers = writers  # what was undone has not happened

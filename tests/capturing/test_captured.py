@@ -6,6 +6,7 @@ import pickle
 import signal
 import threading
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tinygrad_bn.layers import BatchNormalization, Dense, Dropout
 from tinygrad_bn.models.training import Step
 from tinygrad_bn.optimizers import SGD
 
+capture = partial(tg.capture, executor="numpy")  # whatever the default is
 rng = np.random.default_rng(0)
 X = rng.normal(size=(8, 3)).astype(np.float32)
 LABELS = rng.integers(0, 2, 8)
@@ -41,7 +43,7 @@ def assert_same_steps(make, calls, steps=20):
     """Two trainers of the same kind, one of them captured, stay equal bit for bit."""
     eager, one = make()
     step, other = make()
-    captured = tg.capture(step)
+    captured = capture(step)
     for number in range(steps):
         arrays = calls[number % len(calls)]
         tg.set_random_seed(number)
@@ -95,7 +97,7 @@ def test_a_new_learning_rate_is_read_at_the_next_replay():
 
     eager, one = make()
     step, other = make()
-    captured = tg.capture(step)
+    captured = capture(step)
     for rate in (0.1, 0.01, 0.5):
         eager.optimizer.learning_rate = step.optimizer.learning_rate = rate
         eager(*BATCHES[0])
@@ -106,7 +108,7 @@ def test_a_new_learning_rate_is_read_at_the_next_replay():
 
 def test_modes_and_frozen_layers_are_noticed():
     step, net = trainer(Dense(4), BatchNormalization())
-    captured = tg.capture(step)
+    captured = capture(step)
     captured(*BATCHES[0])
     net.layers[1].trainable = False
     before = bits(net.layers[1])
@@ -124,7 +126,7 @@ def test_modes_and_frozen_layers_are_noticed():
 
 def test_what_a_function_closes_over_is_part_of_the_call():
     factor = 2.0
-    captured = tg.capture(lambda x: factor * x)
+    captured = capture(lambda x: factor * x)
     assert captured(X[:1]).numpy().tolist() == (2 * X[:1]).tolist()
     factor = 3.0
     assert captured(X[:1]).numpy().tolist() == (3 * X[:1]).tolist()
@@ -132,7 +134,7 @@ def test_what_a_function_closes_over_is_part_of_the_call():
 
 
 def test_numbers_and_nests_among_the_arguments():
-    @tg.capture
+    @capture
     def weighted(given, weight=1.0, *, scale):
         return {"sum": given["a"] + given["b"][0] * weight, "scale": scale}
 
@@ -144,7 +146,7 @@ def test_numbers_and_nests_among_the_arguments():
 
 
 def test_programs_are_bounded_and_a_changing_number_is_told():
-    captured = tg.capture(lambda x, number: x * number)
+    captured = capture(lambda x, number: x * number)
     with pytest.warns(UserWarning, match="new at every call"):
         for number in range(50):
             captured(X, float(number))
@@ -153,7 +155,7 @@ def test_programs_are_bounded_and_a_changing_number_is_told():
 
 def test_loaded_values_are_used_at_once():
     step, net = trainer()
-    captured = tg.capture(step)
+    captured = capture(step)
     start = net.state_dict()
     first = captured(*BATCHES[0])[0].item()
     captured(*BATCHES[0])
@@ -180,7 +182,7 @@ def test_two_captured_functions_over_overlapping_parameters():
             two(tg.tensor(x))
         return bits(net)
 
-    assert make(lambda f: f) == make(tg.capture)
+    assert make(lambda f: f) == make(capture)
 
 
 def test_a_gradient_penalty_through_batch_normalization():
@@ -208,7 +210,7 @@ def test_inference_leaves_everything_as_it_was():
     net = model(Dense(4), BatchNormalization())
     before = bits(net)
     with tg.no_grad():
-        forward = tg.capture(lambda x: net(x, training=False))
+        forward = capture(lambda x: net(x, training=False))
         for x, _ in BATCHES:
             np.testing.assert_array_equal(forward(x), net(tg.tensor(x), training=False))
     assert bits(net) == before
@@ -217,7 +219,7 @@ def test_inference_leaves_everything_as_it_was():
 def test_gradients_stay_where_the_step_leaves_them():
     net = model()
 
-    @tg.capture
+    @capture
     def gradients(x):
         net.zero_grad()
         tg.mean(net(x)).backward()
@@ -231,7 +233,7 @@ def test_gradients_stay_where_the_step_leaves_them():
 
 
 def test_what_was_handed_out_is_never_overwritten():
-    captured = tg.capture(lambda x: (x * 2, x.reshape((24,)), x))
+    captured = capture(lambda x: (x * 2, x.reshape((24,)), x))
     first = captured(X)
     kept = [t.numpy().copy() for t in first]
     captured(2 * X)
@@ -242,7 +244,7 @@ def test_what_was_handed_out_is_never_overwritten():
 def test_swapped_and_repeated_updates():
     a, b = tg.Parameter(np.ones(3, np.float32)), tg.Parameter(np.zeros(3, np.float32))
 
-    @tg.capture
+    @capture
     def step(x):
         old = a.copy()
         a.assign(b + x)
@@ -264,7 +266,7 @@ def test_swapped_and_repeated_updates():
 
 def refused(function, *args, match):
     with pytest.raises(CaptureError, match=match) as caught:
-        tg.capture(function)(*args)
+        capture(function)(*args)
     return str(caught.value)
 
 
@@ -292,7 +294,7 @@ def test_a_failed_recording_changes_nothing():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tg.capture(failing)(*BATCHES[0])
+        capture(failing)(*BATCHES[0])
     assert bits(net) == before
     assert net.layers[2]._rng.bit_generator.state == noise
 
@@ -318,7 +320,7 @@ def test_an_argument_that_is_a_variable_is_refused():
 
 def test_an_array_that_is_no_argument_is_told():
     smuggled = np.ones((8, 3), np.float32)
-    captured = tg.capture(lambda x: x * smuggled)
+    captured = capture(lambda x: x * smuggled)
     with pytest.warns(UserWarning, match="was not given to the captured step") as told:
         captured(X)
     assert __file__ in str(told[0].message)
@@ -351,7 +353,7 @@ def test_running_twice_at_once_is_refused():
         return np.array(x, copy=True)
 
     waiting.defvjp(None)
-    captured = tg.capture(lambda x: waiting(x) + 1)
+    captured = capture(lambda x: waiting(x) + 1)
     free.set()
     captured(X)
     inside.clear()
@@ -379,7 +381,7 @@ def test_an_interrupted_replay_updates_nothing():
     net = model(BatchNormalization())
     optimizer = SGD(0.1, momentum=0.9)
 
-    @tg.capture
+    @capture
     def step(x, y):
         loss = tg.mean(tg.sparse_softmax_crossentropy(y, net(interrupted(x))))
         loss.backward()
@@ -405,7 +407,7 @@ def test_an_interrupted_replay_updates_nothing():
 
 
 def test_copies_record_anew():
-    captured = tg.capture(abs_twice)
+    captured = capture(abs_twice)
     captured(X)
     for twin in (copy.copy(captured), pickle.loads(pickle.dumps(captured))):
         assert twin.programs == []
@@ -418,7 +420,7 @@ def abs_twice(x):
 
 def test_a_program_can_be_read():
     step, _ = trainer(Dense(4), BatchNormalization())
-    captured = tg.capture(step)
+    captured = capture(step)
     captured(*BATCHES[0])
     program = captured.program(*BATCHES[0])
     text = str(program)
@@ -431,7 +433,7 @@ def test_a_program_can_be_read():
 
 def test_nothing_keeps_a_captured_model_alive():
     step, net = trainer()
-    captured = tg.capture(step)
+    captured = capture(step)
     captured(*BATCHES[0])
     gone = weakref.ref(net)
     del step, net, captured

@@ -7,6 +7,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
+from operator import is_
 from threading import Lock
 from typing import Any
 from warnings import warn
@@ -14,13 +15,13 @@ from warnings import warn
 import numpy as np
 
 from tinygrad_bn.capturing.executors import chosen
-from tinygrad_bn.capturing.keys import Settings, Surroundings, filled, parted
+from tinygrad_bn.capturing.keys import Settings, Surroundings, filled, parted, told
 from tinygrad_bn.capturing.lowering import lowered
 from tinygrad_bn.capturing.passes import simplified
 from tinygrad_bn.capturing.programs import Program
 from tinygrad_bn.capturing.recording import Made, Recording
 from tinygrad_bn.errors import CaptureError
-from tinygrad_bn.mode import Journal, current, using
+from tinygrad_bn.mode import Journal, Mode, current, using
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Parameter, Variable
 
@@ -49,6 +50,44 @@ def capture(function: Callable[..., Any] | None = None, *, executor: str | None 
     return Captured(function, chosen(executor))
 
 
+class _Call:
+    """What a call depends on besides the numbers in its arrays, which are put on the list `arrays`."""
+
+    __slots__ = ("given", "gradients", "named", "things", "training")
+
+    def __init__(
+        self, args: tuple[Any, ...], settings: dict[str, Any], arrays: list[Any], mode: Mode, around: Surroundings
+    ) -> None:
+        self.given = parted(args, arrays)
+        self.named = parted(settings, arrays) if settings else None
+        self.gradients = mode.gradients
+        self.training = mode.training
+        self.things = around.things()
+
+    def is_like(self, other: _Call) -> bool:
+        """Whether the same program serves both, told from identities: a quick yes, or no answer."""
+        return (
+            self.given == other.given
+            and self.named == other.named
+            and self.gradients is other.gradients
+            and self.training is other.training
+            and all(map(is_, self.things, other.things))
+        )
+
+    def key(self) -> Any:
+        """What is the same for all calls that one program serves."""
+        return self.given, self.named, self.gradients, self.training, tuple(map(told, self.things))
+
+
+class _Entry:
+    """A program, the call that it was recorded from, and the settings that it was recorded under."""
+
+    __slots__ = ("call", "program", "settings")
+
+    def __init__(self, call: _Call, settings: Settings, program: Program) -> None:
+        self.call, self.settings, self.program = call, settings, program
+
+
 class Captured:
     """See `capture`.
 
@@ -61,15 +100,15 @@ class Captured:
         self.function = function
         self.name: str = getattr(function, "__name__", type(function).__name__)
         self.executor = executor
-        self._programs: OrderedDict[Any, list[tuple[Settings, Program]]] = OrderedDict()
-        self._handed: weakref.WeakSet[Tensor] = weakref.WeakSet()
+        self._programs: OrderedDict[Any, list[_Entry]] = OrderedDict()
+        self._latest: _Entry | None = None
         self._surroundings = Surroundings(function)
         self._lock = Lock()
         self._dropped = 0
 
     @property
     def programs(self) -> list[Program]:
-        return [program for entries in self._programs.values() for _, program in entries]
+        return [entry.program for entries in self._programs.values() for entry in entries]
 
     def __repr__(self) -> str:
         return f"<captured {self.name}, {len(self.programs)} programs>"
@@ -78,16 +117,21 @@ class Captured:
         return type(self), (self.function, self.executor)  # a copy records anew
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        if current().recorder is not None or self.executor == "eager":
+        mode = current()
+        if mode.recorder is not None or self.executor == "eager":
             return self.function(*args, **settings)
         if not self._lock.acquire(blocking=False):
             raise CaptureError(f"{self!r} is running already: a captured function cannot run twice at the same time")
         try:
-            key, arrays = self._key(args, settings)
-            program = self._known(key)
-            if program is None:
-                return self._recorded(key, args, settings, arrays)
-            return program.run(arrays)
+            arrays: list[Any] = []
+            call = _Call(args, settings, arrays, mode, self._surroundings)
+            entry = self._latest
+            if entry is None or not entry.call.is_like(call) or not entry.settings.hold():
+                entry = self._known(call)
+                if entry is None:
+                    return self._recorded(call, args, settings, arrays)
+                self._latest = entry
+            return entry.program.run(arrays)
         finally:
             self._lock.release()
 
@@ -97,25 +141,20 @@ class Captured:
         Raises:
             KeyError: there has been no such call.
         """
-        program = self._known(self._key(args, settings)[0])
-        if program is None:
+        entry = self._known(_Call(args, settings, [], current(), self._surroundings))
+        if entry is None:
             raise KeyError(f"{self!r} has no program for these arguments: call it once")
-        return program
+        return entry.program
 
-    def _key(self, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, list[Any]]:
-        mode = current()
-        arrays: list[Any] = []
-        given = parted(args, arrays), parted(settings, arrays)
-        return (given, mode.gradients, mode.training, self._surroundings.key()), arrays
-
-    def _known(self, key: Any) -> Program | None:
-        for known, program in self._programs.get(key, ()):
-            if known.hold():
+    def _known(self, call: _Call) -> _Entry | None:
+        key = call.key()
+        for entry in self._programs.get(key, ()):
+            if entry.settings.hold():
                 self._programs.move_to_end(key)
-                return program
+                return entry
         return None
 
-    def _recorded(self, key: Any, args: tuple[Any, ...], settings: dict[str, Any], arrays: Sequence[Any]) -> Any:
+    def _recorded(self, call: _Call, args: tuple[Any, ...], settings: dict[str, Any], arrays: Sequence[Any]) -> Any:
         """The result of a call of a new kind, after which its program is known."""
         tensors = [_argument(array) for array in arrays]
         recording, journal = Recording(), Journal()
@@ -137,7 +176,7 @@ class Captured:
                 journal.undo()
             raise
         first = program.handed([tensor.value.copy() for tensor in handed], [g.value.copy() for _, g in grads], arrays)
-        things = [*recording.modules, *self._surroundings.things(), *args]
+        things = [*recording.modules, *call.things, *args]
         known = Settings(things, [v for v in recording.variables() if isinstance(v, Parameter)])
         actions = [action for action, on in recording.actions if all(good.value.all() for good in on)]
         made = [weakref.ref(event.tensor) for event in recording.events if isinstance(event, Made)]
@@ -146,14 +185,15 @@ class Captured:
         journal.hand_on(current().journal)
         for action in actions:
             action()
-        self._programs.setdefault(key, []).append((known, program))
+        self._programs.setdefault(call.key(), []).append(_Entry(call, known, program))
         self._make_room()
         return first
 
     def _make_room(self) -> None:
         while len(self.programs) > _MOST:
             key, entries = next(iter(self._programs.items()))
-            entries.pop(0)
+            if entries.pop(0) is self._latest:
+                self._latest = None
             if not entries:
                 del self._programs[key]
             self._dropped += 1
@@ -171,7 +211,7 @@ class Captured:
             for tensor in event.tensor.source[1] if isinstance(event, Made) else (event.data,):  # type: ignore[index]
                 if not isinstance(tensor, Tensor) or isinstance(tensor, Variable) or tensor in own:
                     continue
-                if tensor.source is not None or tensor in self._handed:
+                if tensor.source is not None:
                     raise CaptureError(
                         f"{self.name} uses a Tensor of shape {tensor.shape} that was computed before the call"
                         f"{f', {event.place}' if isinstance(event, Made) else ''}: pass it as an argument"

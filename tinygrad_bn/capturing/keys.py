@@ -34,7 +34,7 @@ def parted(given: Any, arrays: list[Any]) -> Any:
         return parted(np.asarray(given), arrays)
     if isinstance(given, Mapping):
         return dict, tuple([(name, parted(part, arrays)) for name, part in given.items()])
-    return _told(given)
+    return told(given)
 
 
 def filled(given: Any, arrays: Iterable[Any]) -> Any:
@@ -83,10 +83,6 @@ class Surroundings:
                 found.append(None)
         return found
 
-    def key(self) -> tuple[Any, ...]:
-        """What tells these objects from others: numbers by value, all else by identity."""
-        return tuple([id(thing) if type(thing) not in _BY_VALUE else _told(thing) for thing in self.things()])
-
 
 _named: dict[CodeType, tuple[str, ...]] = {}
 
@@ -99,11 +95,11 @@ def _names(code: CodeType) -> tuple[str, ...]:
     return _named[code]
 
 
-def _told(thing: Any) -> Any:
+def told(thing: Any) -> Any:
     """What tells a thing from another: numbers by value and type, all else by identity."""
     kind = type(thing)
     if kind is tuple:
-        return tuple(map(_told, thing))
+        return tuple(map(told, thing))
     if kind in _BY_VALUE or isinstance(thing, (np.generic, np.dtype)):
         return kind, thing if thing == thing else "nan"
     return id(thing)
@@ -146,5 +142,5 @@ def _has_settings(thing: Any) -> bool:
 
 def _inside(value: Any) -> Any:
     if isinstance(value, list):
-        return list, tuple(map(_told, value))
-    return _told(value)
+        return list, tuple(map(told, value))
+    return told(value)

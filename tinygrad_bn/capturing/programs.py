@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_bn.capturing.flow import Flow, Step, Value
 from tinygrad_bn.capturing.keys import filled
-from tinygrad_bn.capturing.replaying import Replay
+from tinygrad_bn.capturing.running import runner, source_of
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Variable
 
@@ -32,14 +32,17 @@ class Program:
     def __init__(self, flow: Flow, executor: str, result: Any, owners: Sequence[Variable | int], name: str) -> None:
         self.flow = flow
         self.name = name
-        self._shape = _without_values(result)
+        self._shape = _emptied(result)
+        self._is_flat = type(self._shape) is tuple and all(part is _HOLE for part in self._shape)
         self._owners = owners
-        self._runner = Replay(flow)
+        self._runner = runner(flow, executor)
 
     def run(self, arrays: Sequence[Any]) -> Any:
         """What the step returns for these arrays and Tensors."""
         values = [array.value if isinstance(array, Tensor) else array for array in arrays]
         results = self._runner.run(values)
+        if not self._owners:
+            return self.handed(results, (), arrays)
         count = len(results) - len(self._owners)
         return self.handed(results[:count], results[count:], arrays)
 
@@ -48,21 +51,28 @@ class Program:
         for owner, gradient in zip(self._owners, gradients, strict=True):
             leaf = arrays[owner] if isinstance(owner, int) else owner
             leaf._grad = Tensor(gradient)
-        if self._shape is _ONE:
+        if self._shape is _HOLE:
             return Tensor(results[0])
+        if self._is_flat:
+            return tuple([Tensor(result) for result in results])
         return filled(self._shape, map(Tensor, results))
 
     @property
     def memory(self) -> int:
-        return self._runner.nbytes
+        count: int = self._runner.nbytes
+        return count
 
     def steps(self) -> list[Step]:
         """The NumPy calls, in order."""
         return list(self.flow.steps)
 
     def c_source(self) -> str:
-        """The C that the native executor compiles."""
-        raise NotImplementedError
+        """The step as C, as the native executor compiles it.
+
+        Raises:
+            CaptureError: the step holds something that has no C text.
+        """
+        return source_of(self.flow)
 
     def draw(self) -> Any:
         """The drawing of the steps, each inside the module that it belongs to: see `tg.draw`."""
@@ -75,18 +85,11 @@ class Program:
         return "\n".join(_listing(self.flow, self._runner))
 
 
-_ONE = object()
 _HOLE = np.empty(0)
 
 
-def _without_values(result: Any) -> Any:
-    """The nest that a function returned, with an empty array in the place of each."""
-    if isinstance(result, (Tensor, np.ndarray)):
-        return _ONE
-    return _emptied(result)
-
-
 def _emptied(result: Any) -> Any:
+    """The nest that a function returned, with an empty array in the place of each."""
     if isinstance(result, (Tensor, np.ndarray)):
         return _HOLE
     if isinstance(result, (list, tuple)):

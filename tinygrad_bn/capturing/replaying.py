@@ -52,8 +52,8 @@ class Replay:
             for conditions, (steps, stores) in sections.commit.items()
         ]
 
-    def run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """The results for these arguments; then the variables are updated.
+    def run(self, arrays: Sequence[NDArray[Any]], act: bool = True) -> list[NDArray[Any]]:
+        """The results for these arguments; then the variables are updated, and, with `act`, the actions happen.
 
         Raises:
             Exception: what a check gives; no variable has been written then.
@@ -76,7 +76,7 @@ class Replay:
                 for writer, variables in writers.items():
                     announced(variables, writer)
                 deque(map(call, calls), maxlen=0)  # in C from end to end: no signal is handled in between
-        for action, conditions in flow.actions:
+        for action, conditions in flow.actions if act else ():
             if all(known[condition].all() for condition in conditions):
                 action()
         return results

@@ -1,0 +1,104 @@
+"""Running: which executor a flow gets, and what happens where the native one cannot have it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from warnings import warn
+
+import numpy as np
+
+from tinygrad_bn.capturing.flow import Flow, Value
+from tinygrad_bn.capturing.replaying import Replay
+from tinygrad_bn.errors import CaptureError, NativeError
+from tinygrad_bn.mode import frozen_state
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_TOLERANCE = 256
+"""In units of the last place of the largest element. Rounding stays far below, and wrong code does not."""
+
+_told: set[str] = set()
+
+
+def runner(flow: Flow, executor: str) -> Any:
+    """What runs the flow: compiled where that is asked for and possible, else the replay."""
+    if executor == "native":
+        from tinygrad_bn.capturing.native.dialect import Inexpressible
+
+        try:
+            return _Native(flow)
+        except (Inexpressible, NativeError) as error:
+            _tell(str(error))
+    return Replay(flow)
+
+
+def source_of(flow: Flow) -> str:
+    """The C text of a flow.
+
+    Raises:
+        CaptureError: it holds a call that has none.
+    """
+    from tinygrad_bn.capturing.native.dialect import Inexpressible
+    from tinygrad_bn.capturing.native.emitting import Source
+
+    try:
+        return Source(flow).text
+    except Inexpressible as error:
+        raise CaptureError(f"this step has no C text: {error}") from None
+
+
+def _tell(reason: str) -> None:
+    """Say once in a process why a native program is none."""
+    if reason not in _told:
+        _told.add(reason)
+        warn(f"a step runs as a NumPy replay instead of native code: {reason}", stacklevel=2)
+
+
+class _Native:
+    """A compiled flow, whose first run is compared with the replay's."""
+
+    def __init__(self, flow: Flow) -> None:
+        from tinygrad_bn.capturing.native.program import NativeProgram
+
+        self.flow = flow
+        self._program: Any = NativeProgram(flow)
+        self.run = self._first_run
+
+    def _first_run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        replay = Replay(self.flow)
+        variables = [store.variable for store in self.flow.stores]
+        with frozen_state():
+            expected = replay.run(arrays, act=False) + [variable.value.copy() for variable in variables]
+        results: list[NDArray[Any]] = self._program.run(arrays)
+        found = results + [variable.value for variable in variables]
+        if all(map(_is_close, found, expected)):
+            self.run = self._program.run
+            return results
+        _tell("its results differ from the replay's, which should not happen: please report it")
+        for variable, value in zip(variables, expected[len(results) :], strict=True):
+            np.copyto(variable.value, value)
+        self._program, self.run = replay, replay.run
+        return expected[: len(results)]
+
+    def place(self, value: Value) -> str:
+        """Where a value lives, which is the compiler's business."""
+        return ""
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that its results need, in bytes."""
+        count: int = self._program.nbytes
+        return count
+
+
+def _is_close(found: NDArray[Any], expected: NDArray[Any]) -> bool:
+    if expected.dtype.kind != "f" or not expected.size:
+        return bool((found == expected).all())
+    finite = np.isfinite(expected)
+    with np.errstate(invalid="ignore", over="ignore"):
+        largest = np.abs(expected[finite]).max(initial=0.0)
+        near = np.abs(found - expected) <= _TOLERANCE * np.finfo(expected.dtype).eps * largest
+        same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+    return bool((near | same).all())
