@@ -271,3 +271,11 @@ def test_none_stands_for_no_metrics_and_no_callbacks():
     assert list(model.fit(np.ones((4, 2)), np.ones((4, 1)), callbacks=None, verbose=0).history) == ["loss"]
     with pytest.raises(TypeError, match="compile expects metrics to be names or Metrics, in a list; got 3"):
         model.compile("sgd", "mse", 3)
+
+
+def test_a_second_fit_uses_the_program_of_the_first():
+    model = classifier(Dense(3, input_shape=(3,)))
+    for _ in range(3):
+        model.fit(X[:32], LABELS[:32], epochs=2, verbose=0, executor="numpy")
+        model.evaluate(X, LABELS)
+    assert len(model._captured["step"]._run.programs) == 1

@@ -46,6 +46,7 @@ class Model(Module):
     metrics: Sequence[Metric] = ()
     history: History | None = None
     stop_training: bool = False
+    counters = ("history", "stop_training", "metrics", "_captured")  # what a captured step does not depend on
 
     @cached_property
     def _captured(self) -> dict[str, Replayed]:
