@@ -18,7 +18,7 @@ def gradients_of(parameters):
     return [parameter.grad.numpy() for parameter in parameters]
 
 
-@pytest.mark.parametrize("norm_type", [1, 2, np.inf, "inf"])
+@pytest.mark.parametrize("norm_type", [1, 2, np.inf, "inf", 3, 0.5, 10.0])
 def test_the_norm_is_that_of_all_elements_together_and_comes_back_from_before_clipping(norm_type):
     given = [rng.normal(size=(3, 2)), rng.normal(size=4), np.zeros((0, 2))]
     expected = np.linalg.norm(np.concatenate([g.ravel() for g in given]), float(norm_type))
@@ -31,7 +31,7 @@ def test_the_norm_is_that_of_all_elements_together_and_comes_back_from_before_cl
 
 def test_a_norm_within_its_limit_changes_no_bit():
     given = [rng.normal(size=(3, 2)).astype(np.float32), rng.normal(size=4)]
-    for limit in (global_norm(given), 1e9):
+    for limit in (float(global_norm(given)), 1e9):
         parameters = with_gradients(*given)
         tg.clip_grad_norm(parameters, limit)
         for g, was in zip(gradients_of(parameters), given, strict=True):
@@ -60,8 +60,29 @@ def test_gradients_that_are_not_finite_raise_by_name_or_are_kept(bad):
         tg.clip_grad_norm(parameters, 1.0)
     assert not np.isfinite(tg.clip_grad_norm(parameters, 1.0, nonfinite="keep"))
     np.testing.assert_array_equal(gradients_of(parameters), given)
-    with pytest.raises(FloatingPointError, match=r"number \[1\]"):
+    with pytest.raises(FloatingPointError, match=r"in number 1$"):
         tg.clip_by_global_norm(given, 1.0)
+
+
+@pytest.mark.parametrize("norm_type", [1, 2, 2.5, np.inf])
+def test_float32_entries_of_1e19_whose_squares_overflow(norm_type):
+    (parameter,) = with_gradients(np.full(16, 1e19, np.float32))
+    expected = float(np.float32(1e19)) * 16 ** (1 / norm_type)
+    np.testing.assert_allclose(tg.clip_grad_norm([parameter], 1.0, norm_type=norm_type), expected, rtol=1e-12)
+    np.testing.assert_allclose(parameter.grad.numpy(), 16 ** (-1 / norm_type), rtol=1e-6)
+
+
+@pytest.mark.parametrize("norm_type", [0.5, 1, 2, 3, np.inf])
+@pytest.mark.parametrize(("elements", "expected"), [([0.0, 0.0], 0), ([1.0, np.inf], np.inf), ([np.nan, 1.0], np.nan)])
+def test_the_norm_of_zeros_is_0_and_that_of_what_is_not_finite_is_not(norm_type, elements, expected):
+    for dtype in (np.float32, np.float64):
+        np.testing.assert_array_equal(global_norm([np.array(elements, dtype), np.ones(0, dtype)], norm_type), expected)
+
+
+def test_elements_that_are_not_finite_can_be_taken_for_0():
+    parameters = with_gradients(np.array([3.0, np.nan]), np.array([-np.inf, 4.0]))
+    assert tg.clip_grad_norm(parameters, 1.0, nonfinite="zero") == 5
+    np.testing.assert_allclose(gradients_of(parameters), [[0.6, 0], [0, 0.8]])
 
 
 def test_clip_by_value_and_by_global_norm():
@@ -86,11 +107,14 @@ def test_wrong_arguments():
             tg.clip_grad_norm(parameters, limit)
         with pytest.raises(ValueError, match="clip to be a finite number above 0"):
             tg.clip_grad_value(parameters, limit)
-    with pytest.raises(ValueError, match="1, 2 or inf; got 3"):
-        tg.clip_grad_norm(parameters, 1.0, norm_type=3)
-    with pytest.raises(ValueError, match="clip_grad_norm expects norm_type to be 1, 2 or inf; got 'a'"):
-        tg.clip_grad_norm(parameters, 1.0, norm_type="a")
+    for wrong in (0, -2, "a", np.nan):
+        with pytest.raises(
+            ValueError, match=f"clip_grad_norm expects norm_type to be inf or a .* above 0; got {wrong!r}"
+        ):
+            tg.clip_grad_norm(parameters, 1.0, norm_type=wrong)
     with pytest.raises(ValueError, match=r"unknown nonfinite 'rase' in clip_grad_norm\(\)\. Did you mean 'raise'"):
         tg.clip_grad_norm(parameters, 1.0, nonfinite="rase")
+    with pytest.raises(ValueError, match=r"unknown nonfinite 'skip' in clip_grad_norm\(\)"):
+        tg.clip_grad_norm(parameters, 1.0, nonfinite="skip")
     with pytest.raises(TypeError, match="expects Parameters"):
         tg.clip_grad_norm(["w"], 1.0)

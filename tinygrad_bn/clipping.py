@@ -1,19 +1,22 @@
 """Gradient clipping: the gradients of a step are made smaller when they are too large.
 
 A norm within its limit changes no bit. Norms are taken in float64 and cannot overflow: finite gradients have a finite
-norm, and are never silently wiped out.
+norm, and are never silently wiped out. All of it is ordinary operations, on arrays or on Tensors, and so can be
+captured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from tinygrad_bn import names, ops
 from tinygrad_bn.errors import SettingError
-from tinygrad_bn.module.settings import above_zero
+from tinygrad_bn.mode import current, guard, using
+from tinygrad_bn.module.settings import above_zero, number
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Parameter
@@ -28,23 +31,26 @@ def clip_grad_value(parameters: Iterable[Parameter], clip: float) -> None:
         ValueError: `clip` is not positive and finite.
     """
     above_zero("clip_grad_value", "clip", clip)
-    for parameter, grad in _with_gradients("clip_grad_value", parameters):
-        parameter.grad = Tensor(clip_by_value(grad.value, clip))
+    found = _with_gradients("clip_grad_value", parameters)
+    with using(gradients=False):
+        _give(found, [clip_by_value(gradient, clip) for gradient in found.values()])
 
 
 def clip_grad_norm(
     parameters: Iterable[Parameter], max_norm: float, *, norm_type: NormType = 2, nonfinite: str = "raise"
-) -> float:
+) -> float | Tensor:
     """Scale all gradients together so that their norm is at most `max_norm`.
 
     Args:
         parameters: those of a model; the ones without a gradient are passed over.
         max_norm: the limit.
-        norm_type: 2, 1 or inf, of all elements together.
-        nonfinite: what to do about a gradient with a NaN or an infinity: "raise", or "keep" all gradients as they are.
+        norm_type: p of sum(|g| ** p) ** (1 / p) over all elements together: 2, 1, inf, or any other number above 0.
+        nonfinite: what to do about a gradient with a NaN or an infinity: "raise", or "keep" all gradients as they are,
+            or put "zero" in the places of such elements. To leave out a step, give it to the optimizer.
 
     Returns:
-        The norm **before** clipping; 0 where there are no gradients.
+        The norm **before** clipping, and after "zero"; 0 where there are no gradients. A float; while a step is being
+        captured, a Tensor.
 
     Raises:
         FloatingPointError: a gradient is not finite; the message names its parameter, and no gradient was touched.
@@ -53,22 +59,23 @@ def clip_grad_norm(
     Reference: Pascanu et al. (2013), Algorithm 1.
     """
     above_zero("clip_grad_norm", "max_norm", max_norm)
-    if norm_type not in (1, 2, "inf", np.inf):
-        raise SettingError(f"clip_grad_norm expects norm_type to be 1, 2 or inf; got {norm_type!r}")
-    if nonfinite not in ("raise", "keep"):
-        raise SettingError(names.unknown("nonfinite", nonfinite, ("raise", "keep"), "clip_grad_norm()"))
+    order = _order("clip_grad_norm", norm_type)
+    if nonfinite not in ("raise", "keep", "zero"):
+        raise SettingError(names.unknown("nonfinite", nonfinite, ("raise", "keep", "zero"), "clip_grad_norm()"))
     found = _with_gradients("clip_grad_norm", parameters)
-    norm = global_norm([grad.value for _, grad in found], float(norm_type))
-    if not np.isfinite(norm):
+    with using(gradients=False):
+        gradients = list(found.values())
+        if nonfinite == "zero":
+            gradients = [zeroed(gradient) for gradient in gradients]
+        norms = [norm_of(gradient, order) for gradient in gradients]
         if nonfinite == "raise":
-            raise FloatingPointError(_who_is_not_finite(found, norm))
-        return norm
-    for parameter, grad in found:
-        parameter.grad = Tensor(limited(grad.value, norm, max_norm))
-    return norm
+            expect_finite("clip_grad_norm", called(found), norms)
+        norm = norm_of_all(norms, order)
+        _give(found, [scaled(gradient, shrinkage(norm, max_norm)) for gradient in gradients])
+    return norm if isinstance(norm, Tensor) else float(norm)
 
 
-def clip_by_global_norm(arrays: Sequence[Array], max_norm: float) -> tuple[list[Array], float]:
+def clip_by_global_norm(arrays: Sequence[Array], max_norm: float) -> tuple[list[Array], float | Tensor]:
     """The arrays, scaled together so that their Euclidean norm is at most `max_norm`, and the norm they had.
 
     Raises:
@@ -76,56 +83,110 @@ def clip_by_global_norm(arrays: Sequence[Array], max_norm: float) -> tuple[list[
         ValueError: `max_norm` is not positive and finite.
     """
     above_zero("clip_by_global_norm", "max_norm", max_norm)
-    norm = global_norm(arrays)
-    if not np.isfinite(norm):
-        wrong = [place for place, array in enumerate(arrays) if not np.isfinite(array).all()]
-        raise FloatingPointError(f"clip_by_global_norm expects finite arrays; got NaN or infinity in number {wrong}")
-    return [limited(array, norm, max_norm) for array in arrays], norm
+    norms = [norm_of(array) for array in arrays]
+    expect_finite("clip_by_global_norm", [f"number {place}" for place in range(len(norms))], norms)
+    norm = norm_of_all(norms)
+    clipped = [scaled(array, shrinkage(norm, max_norm)) for array in arrays]
+    return clipped, norm if isinstance(norm, Tensor) else float(norm)
 
 
-def clip_by_value(array: Array, limit: float) -> Array:
+# The text, on arrays or Tensors
+
+
+def clip_by_value(array: Array, limit: Array) -> Array:
     """min(max(array, -limit), limit)."""
-    return np.minimum(np.maximum(array, -limit), limit)
+    return ops.minimum(ops.maximum(array, -limit), limit)
 
 
-def limited(array: Array, norm: float, max_norm: float) -> Array:
-    """`array`, of which `norm` is the norm, scaled to `max_norm` if it is above that."""
-    return array * (max_norm / max(norm, max_norm))
+def scaled(array: Array, factor: Array) -> Array:
+    """The array times a float64 factor, in its own dtype."""
+    return array * ops.astype(factor, dtype=array.dtype)
 
 
-def global_norm(arrays: Sequence[Array], order: float = 2) -> float:
+def shrinkage(norm: Array, limit: Array) -> Array:
+    """What brings `norm` down to `limit`: limit / max(norm, limit), and 1 for a norm that is not finite."""
+    return ops.where(ops.isfinite(norm), limit / ops.maximum(norm, limit), 1.0)
+
+
+def zeroed(array: Array) -> Array:
+    """0 in the places of NaN and infinity."""
+    return ops.where(ops.isfinite(array), array, 0.0)
+
+
+def norm_of(array: Array, order: float = 2) -> Array:
+    """The norm of all elements, in float64; NaN or infinity if one of them is not finite."""
+    if not array.size:
+        return ops.sum(ops.astype(array, dtype="float64"))
+    narrow = array.dtype.itemsize < 8
+    if order == np.inf:
+        largest = ops.max(ops.abs(array))
+        return ops.astype(largest, dtype="float64") if narrow else largest
+    wide = ops.astype(array, dtype="float64") if narrow else array
+    if order == 2 and narrow:  # in float64 its squares neither overflow nor vanish
+        return ops.sqrt(ops.sum(ops.square(wide)))
+    if order in (1, 2):
+        return ops.norm(wide.reshape(-1), order)
+    size = ops.abs(wide)
+    largest = ops.max(size)
+    scale = ops.where(ops.isfinite(largest) & (largest > 0), largest, 1.0)
+    return scale * ops.power(ops.sum(ops.power(size / scale, order)), 1 / order)
+
+
+def norm_of_all(norms: Sequence[Array], order: float = 2) -> Array:
+    """The norm of all elements of several arrays together, from the norm of each."""
+    return norm_of(ops.stack(list(norms)), order) if norms else np.zeros(())
+
+
+def global_norm(arrays: Sequence[Array], order: float = 2) -> Array:
     """The norm of all elements of the arrays together, in float64; NaN or infinity if one of them is not finite."""
-    if not len(arrays):
-        return 0.0
-    norms = [_norm(array, order) for array in arrays]
-    finite = np.isfinite(norms).all()
-    return _norm(np.array(norms), order) if finite else float(np.sum(norms))
+    return norm_of_all([norm_of(array, order) for array in arrays], order)
 
 
-def _norm(array: Array, order: float) -> float:
-    with np.errstate(invalid="ignore"):  # infinity / infinity: NaN is the answer
-        return float(ops.norm(np.ravel(np.asarray(array, np.float64)), order)) if np.size(array) else 0.0
+def expect_finite(owner: str, called: Sequence[str], norms: Sequence[Array]) -> None:
+    """Go on only if all these norms are finite.
+
+    Each has a check of its own, so that a captured step too can say whose it is.
+
+    Raises:
+        FloatingPointError: one of them is not; the message says whose.
+    """
+    wrong = [
+        name for name, norm in zip(called, norms, strict=True) if not isinstance(norm, Tensor) and not np.isfinite(norm)
+    ]
+    for name, norm in zip(called, norms, strict=True):
+        guard(ops.isfinite(norm), partial(_not_finite, owner, wrong or [name]))
 
 
-def _with_gradients(where: str, parameters: Iterable[Parameter]) -> list[tuple[Parameter, Tensor]]:
-    """The parameters that have a gradient, each once, with it."""
-    found: dict[Parameter, Tensor] = {}
+def called(parameters: Iterable[Parameter]) -> list[str]:
+    """What messages call the gradients of these."""
+    return [
+        f"that of {parameter.name or f'parameter {place}'} of shape {parameter.shape}"
+        for place, parameter in enumerate(parameters)
+    ]
+
+
+def _not_finite(owner: str, wrong: Sequence[str]) -> FloatingPointError:
+    return FloatingPointError(f"{owner} expects finite gradients; got NaN or infinity in {', '.join(wrong)}")
+
+
+def _order(owner: str, norm_type: NormType) -> float:
+    """The order of a norm as a float."""
+    if norm_type in ("inf", np.inf):
+        return np.inf
+    return float(number(owner, "norm_type", norm_type, "inf or a finite number above 0", lambda order: order > 0))
+
+
+def _with_gradients(owner: str, parameters: Iterable[Parameter]) -> dict[Parameter, Array]:
+    """The parameters that have a gradient, each once, with it: an array, or a Tensor while somebody records."""
+    found: dict[Parameter, Array] = {}
     for parameter in parameters:
         if not isinstance(parameter, Tensor):
-            raise TypeError(f"{where} expects Parameters, such as model.parameters(); got {type(parameter).__name__}")
+            raise TypeError(f"{owner} expects Parameters, such as model.parameters(); got {type(parameter).__name__}")
         if parameter.grad is not None:
-            found[parameter] = parameter.grad
-    return list(found.items())
+            found[parameter] = parameter.grad if current().recorder is not None else parameter.grad.value
+    return found
 
 
-def _who_is_not_finite(found: list[tuple[Parameter, Tensor]], norm: float) -> str:
-    wrong = [
-        f"{parameter.name or f'parameter {place}'} of shape {parameter.shape}"
-        for place, (parameter, grad) in enumerate(found)
-        if not np.isfinite(grad.value).all()
-    ]
-    return (
-        f"clip_grad_norm expects finite gradients; got NaN or infinity in that of {', '.join(wrong)}"
-        if wrong
-        else f"clip_grad_norm expects gradients of a finite norm; got {norm}"
-    )
+def _give(parameters: Iterable[Parameter], gradients: Iterable[Array]) -> None:
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient if isinstance(gradient, Tensor) else Tensor(np.asarray(gradient))

@@ -94,7 +94,9 @@ def written(variables: Iterable[Variable], writer: str) -> None:
     if journal is not None:
         for variable in variables:
             if not journal.noted(variable):
-                journal.note(variable, partial(_restore, variable, variable.value.copy(), dict(variable.version.writers)))
+                journal.note(
+                    variable, partial(_restore, variable, variable.value.copy(), dict(variable.version.writers))
+                )
     serial = next_serial()
     for variable in variables:
         version = variable.version

@@ -7,7 +7,8 @@ import pytest
 import tinygrad_bn as tg
 from tinygrad_bn import optimizers
 from tinygrad_bn.errors import ShapeError, StaleGraphError
-from tinygrad_bn.optimizers import SGD
+from tinygrad_bn.optimizers import SGD, Adagrad, Adam, AdamW, Nadam, RMSprop
+from tinygrad_bn.schedules import ExponentialDecay
 
 
 def parameters(*values):
@@ -80,11 +81,129 @@ def test_clipping_lets_what_is_not_finite_be_seen():
     np.testing.assert_array_equal(w.numpy(), [0.5, np.nan, 0.5])
 
 
+def test_what_is_not_finite_can_be_taken_for_0_too():
+    (w,) = parameters(1.0)
+    w.grad = tg.tensor(np.array([1.0, np.nan, np.inf], np.float32))
+    optimizer = SGD(0.5, nonfinite="zero")
+    optimizer.step([w])
+    np.testing.assert_array_equal(w.numpy(), [0.5, 1, 1])
+    assert (optimizer.clipping.alarms, optimizer.clipping.norm, optimizer.iterations) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("limit", [{}, {"clipvalue": 1.0}, {"clipnorm": 1.0}, {"global_clipnorm": 1.0}], ids=str)
+def test_a_step_can_be_refused_by_name_or_skipped(limit):
+    made = [tg.Parameter(np.ones(3), name=name) for name in ("kernel", "bias", "gamma")]
+    refusing, skipping = (Adam(0.5, nonfinite=policy, **limit) for policy in ("raise", "skip"))
+    for optimizer in (refusing, skipping):
+        for w in made:
+            w.grad = np.ones(3)
+        optimizer.step(made)
+    before = [w.numpy() for w in made]
+    for place, bad in [(0, np.nan), (2, -np.inf)]:
+        gradient = np.ones(3)
+        gradient[1] = bad
+        made[place].grad = gradient
+    expected = (
+        r"Adam expects finite gradients; got NaN or infinity in that of kernel of .*, that of gamma of shape \(3,\)$"
+    )
+    with pytest.raises(FloatingPointError, match=expected):
+        refusing.step(made)
+    skipping.step(made)
+    np.testing.assert_array_equal([w.numpy() for w in made], before)
+    assert (refusing.iterations, skipping.iterations) == (1, 1)
+    assert (refusing.clipping.alarms, skipping.clipping.alarms) == (0, 1)
+
+
+def test_clipping_is_counted():
+    (w,) = parameters(1.0)
+    optimizer = SGD(0.5, clipnorm=1.0)
+    for size, acted, norm, factor in [(3.0, 1, 3.0, 1 / 3), (0.5, 1, 0.5, 1.0), (2.0, 2, 2.0, 0.5)]:
+        w.grad = np.array([size, 0, 0])
+        optimizer.step([w])
+        clipping = optimizer.clipping
+        assert (clipping.acted, clipping.norm) == (acted, norm)
+        np.testing.assert_allclose(clipping.factor, factor, rtol=1e-15)
+    assert "clipnorm=1, nonfinite='keep': acted in 2 steps, last norm 2 times 0.5" in repr(clipping)
+    assert SGD(0.5).clipping is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "norm"),
+    [({"clipvalue": 1.0}, 4), ({"clipnorm": 1.0}, 5), ({"global_clipnorm": 1.0}, np.sqrt(26))],
+    ids=str,
+)
+def test_the_norm_that_is_told_is_what_is_limited(limit, norm):
+    first, second = parameters(1.0, 1.0)
+    first.grad, second.grad = np.array([3.0, -4.0, 0.0]), np.array([0.0, 0.0, 1.0])
+    optimizer = SGD(**limit)
+    optimizer.step([first, second])
+    np.testing.assert_allclose([optimizer.clipping.norm, optimizer.clipping.factor], [norm, 1 / norm], rtol=1e-15)
+
+
+def test_a_limit_can_be_set_but_no_other_kind_of_limit():
+    (w,) = parameters(1.0)
+    optimizer = SGD(1.0, clipvalue=0.5)
+    optimizer.clipvalue = 0.25
+    optimizer.step([w])
+    np.testing.assert_array_equal(w.numpy(), 0.75)
+    assert (optimizer.clipvalue, optimizer.clipnorm) == (0.25, None)
+    with pytest.raises(ValueError, match="clipvalue to be a finite number above 0; got -1"):
+        optimizer.clipvalue = -1
+    for other in (optimizer, SGD(nonfinite="skip"), SGD()):
+        with pytest.raises(ValueError, match=r"SGD was made without clipnorm: make a new one, SGD\(clipnorm=1\.0\)"):
+            other.clipnorm = 1.0
+    with pytest.raises(ValueError, match="SGD was made without a limit"):
+        SGD(nonfinite="skip").clipping.limit = 1.0
+
+
 def train(optimizer, made, steps):
     for _ in range(steps):
         optimizer.zero_grad()
         sum(tg.square(w).sum() for w in made).backward()
         optimizer.step(made)
+
+
+EVERY_KIND = [SGD, RMSprop, Adam, AdamW, Nadam, Adagrad]
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_every_optimizer_goes_on_from_its_state_bit_for_bit(kind):
+    made = parameters(1.0, 2.0)
+    schedule = ExponentialDecay(0.1, 2, 0.7)
+    optimizer, other = kind(schedule), kind(schedule)
+    train(optimizer, made, 3)
+    again = [tg.Parameter(w.numpy()) for w in made]
+    state = optimizer.state_dict()
+    assert state["iterations"] == 3 and "learning_rate" not in state
+    other.load_state_dict(state)
+    train(optimizer, made, 3)
+    train(other, again, 3)
+    assert [w.numpy().tobytes() for w in again] == [w.numpy().tobytes() for w in made]
+    assert other.learning_rate == schedule(6)
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_every_optimizer_descends_and_keeps_its_dtype(kind):
+    for dtype in ("float32", "float64"):
+        w = tg.Parameter(np.ones(3, dtype))
+        train(kind(0.01), [w], 50)
+        assert w.dtype == dtype
+        assert (np.abs(w.numpy()) < 0.99).all()
+
+
+def test_a_number_takes_the_place_of_a_schedule_and_back():
+    optimizer = SGD(ExponentialDecay(0.1, 1, 0.5))
+    made = parameters(1.0)
+    train(optimizer, made, 2)
+    assert optimizer.learning_rate == 0.025
+    assert "learning_rate=ExponentialDecay(" in repr(optimizer)
+    optimizer.learning_rate = 0.3
+    train(optimizer, made, 1)
+    assert optimizer.learning_rate == optimizer.state_dict()["learning_rate"] == 0.3
+    optimizer.learning_rate = lambda step: 0.1 * step
+    assert optimizer.learning_rate == 0.1 * 3
+    optimizer.load_state_dict({"learning_rate": 0.2, "iterations": 7})
+    assert (optimizer.learning_rate, optimizer.iterations) == (0.2, 7)
 
 
 @pytest.mark.parametrize("met", [False, True], ids=["before its parameters", "after its parameters"])
@@ -93,7 +212,7 @@ def test_a_loaded_optimizer_goes_on_bit_for_bit(met):
     optimizer = SGD(0.1, momentum=0.9)
     train(optimizer, made, 3)
     state, values = optimizer.state_dict(), [w.numpy() for w in made]
-    assert sorted(state) == ["0.velocity", "1.velocity", "learning_rate", "momentum"]
+    assert sorted(state) == ["0.velocity", "1.velocity", "iterations", "learning_rate", "momentum"]
     train(optimizer, made, 3)
 
     again = [tg.Parameter(value) for value in values]
@@ -120,6 +239,7 @@ def test_a_state_that_does_not_fit_changes_nothing():
             {"learning_rate": 5.0, "1.velocity": np.ones(4)},
             r"1.velocity of the shape of its parameter, \(3,\); got \(4,\)",
         ),
+        ({"learning_rate": 5.0, "iterations": -1}, "iterations to be an integer not below 0; got -1"),
         ({"0.velocity": np.ones(3), "momentum": 2.0}, r"momentum to be a number in \[0, 1\); got 2"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -143,12 +263,14 @@ def test_a_copy_goes_on_by_itself(clone):
 
 
 def test_steps_under_frozen_state_are_undone():
-    made, optimizer = parameters(1.0), SGD(0.1, momentum=0.9)
+    made, optimizer = parameters(1.0), Adam(0.1, clipnorm=0.1)
     train(optimizer, made, 2)
     before = made[0].numpy(), optimizer.state_dict()["0.velocity"]
     with tg.frozen_state():
         train(optimizer, made, 2)
+        assert optimizer.iterations == optimizer.clipping.acted == 4
     np.testing.assert_array_equal(before, (made[0].numpy(), optimizer.state_dict()["0.velocity"]))
+    assert optimizer.iterations == optimizer.clipping.acted == 2
 
 
 def test_parameters_of_several_dtypes_share_an_optimizer():
@@ -170,6 +292,23 @@ def test_a_rule_of_ones_own():
     np.testing.assert_array_equal(w.numpy(), 0.75)
 
 
+def test_a_rule_follows_the_settings_of_its_own():
+    class Scaled(optimizers.Optimizer):
+        def __init__(self, scale):
+            super().__init__(1.0)
+            self.scale = scale
+
+        def update(self, parameter, gradient, *, learning_rate):
+            return (parameter - self.scale * gradient,)
+
+    (w,) = parameters(1.0)
+    optimizer = Scaled(0.5)
+    optimizer.step([w])
+    optimizer.scale = 0.25
+    optimizer.step([w])
+    np.testing.assert_array_equal(w.numpy(), 0.25)
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
@@ -186,6 +325,9 @@ def test_a_rule_of_ones_own():
         ({"clipvalue": 0}, ValueError, "clipvalue to be a finite number above 0; got 0"),
         ({"clipnorm": np.inf}, ValueError, "clipnorm to be"),
         ({"clipnorm": 1, "global_clipnorm": 1}, ValueError, "at most one of .*; got clipnorm, global_clipnorm"),
+        ({"nonfinite": "rase"}, ValueError, r"unknown nonfinite 'rase' in SGD\(\). Did you mean 'raise'"),
+        ({"learning_rate": lambda step: -1.0}, ValueError, "learning_rate to be a finite number not below 0; got -1.0"),
+        ({"learning_rate": ExponentialDecay}, ValueError, "learning_rate to be .*; got <class"),
         ({"momentun": 0.9}, TypeError, "unknown argument 'momentun' in SGD.*Did you mean 'momentum'"),
         ({"lr": 0.1}, TypeError, "unknown argument 'lr' in SGD.*Did you mean 'learning_rate'"),
     ],
@@ -193,6 +335,25 @@ def test_a_rule_of_ones_own():
 def test_wrong_settings(settings, error, message):
     with pytest.raises(error, match=message):
         SGD(**settings)
+
+
+def test_adamw_without_decay_is_adam():
+    with pytest.raises(
+        ValueError, match=r"AdamW expects weight_decay to be a number; got None\. Without decay it is Adam"
+    ):
+        AdamW(weight_decay=None)
+
+
+def test_a_wrong_argument_is_answered_with_those_of_all_optimizers():
+    for kind in EVERY_KIND:
+        with pytest.raises(TypeError, match=rf"unknown argument 'clipnrm' in {kind.__name__}\(\).*mean 'clipnorm'"):
+            kind(clipnrm=1.0)
+
+
+def test_what_is_fixed_cannot_be_set():
+    for optimizer, name in [(Adam(), "amsgrad"), (RMSprop(), "centered"), (Adagrad(), "initial_accumulator_value")]:
+        with pytest.raises(AttributeError):
+            setattr(optimizer, name, True)
 
 
 def test_a_rate_is_checked_when_it_is_set_too():
@@ -247,7 +408,7 @@ def test_without_momentum_the_velocity_is_forgotten(met):
         optimizer = SGD(0.1, momentum=0.9)
         optimizer.load_state_dict(state)
     optimizer.momentum = 0.0
-    assert list(optimizer.state_dict()) == ["learning_rate", "momentum"]
+    assert list(optimizer.state_dict()) == ["iterations", "learning_rate", "momentum"]
     SGD(0.1).load_state_dict(optimizer.state_dict())
     optimizer.momentum = 0.9
     train(optimizer, made, 1)
@@ -267,6 +428,10 @@ def test_get():
     nesterov = SGD(0.1, momentum=0.9, nesterov=True, clipnorm=1.0)
     assert repr(nesterov) == "SGD(learning_rate=0.1, momentum=0.9, nesterov=True, clipnorm=1.0)"
     assert optimizers.get(optimizer) is optimizer
+    assert [type(optimizers.get(kind.__name__.lower())) for kind in EVERY_KIND] == EVERY_KIND
+    assert repr(AdamW(nonfinite="skip")) == (
+        "AdamW(learning_rate=0.001, weight_decay=0.004, beta_1=0.9, beta_2=0.999, epsilon=1e-07, nonfinite='skip')"
+    )
     with pytest.raises(ValueError, match="Did you mean 'sgd'"):
         optimizers.get("sdg")
     with pytest.raises(TypeError, match=r"write SGD\(\)"):

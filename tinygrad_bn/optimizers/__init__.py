@@ -11,12 +11,15 @@ The order within a step is clip, decay, update: the gradients are clipped; then 
 from __future__ import annotations
 
 from tinygrad_bn import names
-from tinygrad_bn.optimizers.base import Optimizer, Rate
+from tinygrad_bn.optimizers.adam import Adam, AdamW, Nadam
+from tinygrad_bn.optimizers.adaptive import Adagrad, RMSprop
+from tinygrad_bn.optimizers.base import Optimizer
+from tinygrad_bn.optimizers.rates import Rate
 from tinygrad_bn.optimizers.sgd import SGD
 
-__all__ = ["SGD", "Optimizer", "Rate", "get"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Nadam", "Optimizer", "RMSprop", "Rate", "get"]
 
-_BY_NAME = {"sgd": SGD}
+_BY_NAME = {kind.__name__.lower(): kind for kind in (SGD, RMSprop, Adam, AdamW, Nadam, Adagrad)}
 
 
 def get(optimizer: str | Optimizer) -> Optimizer:

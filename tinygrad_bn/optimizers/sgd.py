@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tinygrad_bn.optimizers.base import Optimizer, Rate
+from typing import Unpack
+
+from tinygrad_bn.optimizers.base import Optimizer, Schedule
+from tinygrad_bn.optimizers.rates import Rate
+from tinygrad_bn.optimizers.settings import Settings
 from tinygrad_bn.primitives import Array
 
 
@@ -16,9 +20,10 @@ class SGD(Optimizer):
     fades into the velocity. PyTorch multiplies by it at the end; for a constant rate the two are the same.
 
     Args:
+        learning_rate: a number, or a schedule.
         momentum: of the old velocity, in [0, 1).
         nesterov: look ahead by one step.
-        learning_rate, weight_decay, clipvalue, clipnorm, global_clipnorm: see `Optimizer`.
+        settings: weight_decay, clipvalue, clipnorm, global_clipnorm, nonfinite: see `Optimizer`.
 
     Reference: Sutskever et al. (2013), Eqs. 1-4.
     """
@@ -27,22 +32,12 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.01,
+        learning_rate: float | Schedule = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
-        *,
-        weight_decay: float | None = None,
-        clipvalue: float | None = None,
-        clipnorm: float | None = None,
-        global_clipnorm: float | None = None,
+        **settings: Unpack[Settings],
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay=weight_decay,
-            clipvalue=clipvalue,
-            clipnorm=clipnorm,
-            global_clipnorm=global_clipnorm,
-        )
+        super().__init__(learning_rate, **settings)
         self.momentum = momentum
         self._nesterov = bool(nesterov)
 

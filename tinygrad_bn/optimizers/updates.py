@@ -3,21 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygrad_bn.capturing.inplace import InPlace
-from tinygrad_bn.variables import Variable, side_by_side, written
+from tinygrad_bn.variables import Parameter, Variable, side_by_side, written
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
+
+    from tinygrad_bn.optimizers.base import Optimizer
 
 _SMALL = 2**13
 """Up to so many elements, bringing a gradient to the others costs less than the calls of an update of its own."""
 
 Row = tuple[Variable, ...]
 """A parameter and its slots."""
+
+
+class StepInPlace:
+    """The steps of an optimizer that overwrite its parameters and slots."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self._rules: dict[bool, InPlace] = {}
+        self._plans: dict[tuple[Parameter, ...], list[Update]] = {}
+        self._moves = -1
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_rules": {}, "_plans": {}}  # they are made anew when needed
+
+    def __call__(self, learned: tuple[Parameter, ...], gradients: Sequence[NDArray[Any]]) -> None:
+        """Overwrite these, from their gradients."""
+        numbers = self.optimizer._numbers
+        if numbers.vary:
+            numbers.write()
+        if self._moves != Variable.moves or learned not in self._plans:
+            self._plan(learned)
+        for update in self._plans[learned]:
+            update.run(gradients, self.optimizer._name)
+
+    def clear(self) -> None:
+        """The text has changed, or what it works on."""
+        self._rules.clear()
+        self._plans.clear()
+
+    def _plan(self, learned: tuple[Parameter, ...]) -> None:
+        """Find the updates that make up a step; they are good until the text changes or a variable is moved."""
+        if self._moves != Variable.moves:
+            self._plans.clear()
+        kinds: dict[Any, list[int]] = {}
+        for position, parameter in enumerate(learned):
+            kinds.setdefault((parameter.dtype, self.optimizer._decays(parameter)), []).append(position)
+        self._plans[learned] = [
+            update for kind, positions in kinds.items() for update in self._updates(learned, positions, *kind)
+        ]
+        self._moves = Variable.moves
+
+    def _updates(
+        self, learned: tuple[Parameter, ...], positions: list[int], dtype: np.dtype[Any], decays: bool
+    ) -> list[Update]:
+        optimizer = self.optimizer
+        numbers = optimizer._numbers.arrays(dtype)
+        if decays not in self._rules:
+            self._rules[decays] = InPlace(partial(optimizer._text, len(optimizer.slots), tuple(numbers), decays))
+        rows = [optimizer._row(learned[position]) for position in positions]
+        return updates(self._rules[decays], rows, list(numbers.values()), positions)
 
 
 class Update:

@@ -1,0 +1,136 @@
+"""How an optimizer clips, and what it remembers of that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_bn import names, ops
+from tinygrad_bn.clipping import (
+    called,
+    clip_by_value,
+    expect_finite,
+    norm_of,
+    norm_of_all,
+    scaled,
+    shrinkage,
+    zeroed,
+)
+from tinygrad_bn.errors import SettingError
+from tinygrad_bn.mode import feed
+from tinygrad_bn.module.settings import above_zero
+from tinygrad_bn.primitives import Array
+from tinygrad_bn.variables import Parameter, State
+
+LIMITS = ("clipvalue", "clipnorm", "global_clipnorm")
+_POLICIES = ("keep", "raise", "skip", "zero")
+
+
+class Clipping:
+    """Makes the gradients of a step smaller where they are too large, and counts how often it had to.
+
+    What is limited is called the norm: with `clipvalue` the largest absolute value, with `clipnorm` the largest of the
+    norms, with `global_clipnorm` the norm of all gradients together; without a limit, the largest absolute value.
+
+    Args:
+        owner: what messages call whoever clips.
+        limits: those of `clipvalue`, `clipnorm` and `global_clipnorm` that were given: one at most.
+        nonfinite: "keep", "raise", "skip" or "zero", as an optimizer's.
+
+    Raises:
+        ValueError: an argument lies outside what is allowed.
+    """
+
+    def __init__(self, owner: str, limits: Mapping[str, float], nonfinite: str) -> None:
+        if len(limits) > 1:
+            raise SettingError(f"{owner} expects at most one of {', '.join(LIMITS)}; got {', '.join(limits)}")
+        if nonfinite not in _POLICIES:
+            raise SettingError(names.unknown("nonfinite", nonfinite, _POLICIES, f"{owner}()"))
+        self.owner, self.nonfinite = owner, nonfinite
+        self.kind = next(iter(limits), None)
+        self._limit = np.array(np.inf)
+        if self.kind is not None:
+            self.limit = limits[self.kind]
+        self._norm, self._factor = (State(np.array(figure), name="clipping") for figure in (0.0, 1.0))
+        self._acted, self._alarms = (State(np.array(0), name="clipping") for _ in range(2))
+
+    def __repr__(self) -> str:
+        limited = "" if self.kind is None else f"{self.kind}={self.limit:g}, "
+        return (
+            f"<Clipping {limited}nonfinite={self.nonfinite!r}: acted in {self.acted} steps, last norm {self.norm:g} "
+            f"times {self.factor:g}, {self.alarms} steps with gradients that were not finite>"
+        )
+
+    @property
+    def limit(self) -> float:
+        """What the norm is kept at most; it can be set at any time."""
+        return float(self._limit)
+
+    @limit.setter
+    def limit(self, limit: float) -> None:
+        if self.kind is None:
+            raise SettingError(f"{self.owner} was made without a limit: make a new one with one of {', '.join(LIMITS)}")
+        self._limit[...] = above_zero(self.owner, self.kind, limit)
+
+    # What it remembers
+
+    @property
+    def norm(self) -> float:
+        """The norm of the last step, before clipping."""
+        return float(self._norm.item())
+
+    @property
+    def factor(self) -> float:
+        """The smallest number that any gradient of the last step was multiplied by; 1 where all were left alone."""
+        return float(self._factor.item())
+
+    @property
+    def acted(self) -> int:
+        """In how many steps a gradient was made smaller."""
+        return int(self._acted.item())
+
+    @property
+    def alarms(self) -> int:
+        """In how many steps a gradient was not finite."""
+        return int(self._alarms.item())
+
+    # A step
+
+    def __call__(self, parameters: Iterable[Parameter], gradients: Sequence[Array]) -> tuple[Sequence[Array], Any]:
+        """The gradients of these parameters, clipped, and whether the step is to be taken: it is for `mode.guard`.
+
+        Raises:
+            FloatingPointError: a gradient is not finite, and `nonfinite` is "raise"; the message names its parameter.
+        """
+        finite = None
+        if self.nonfinite == "zero":
+            finite = _all_finite(gradients)
+            gradients = [zeroed(gradient) for gradient in gradients]
+        norms = [norm_of(gradient, np.inf if self.kind in (None, "clipvalue") else 2) for gradient in gradients]
+        if self.nonfinite == "raise":
+            expect_finite(self.owner, called(parameters), norms)
+        norm = norm_of_all(norms, 2 if self.kind == "global_clipnorm" else np.inf)
+        if finite is None:
+            finite = ops.isfinite(norm)
+        self._norm.assign(norm, self.owner)
+        self._alarms.assign(self._alarms + ops.discretize(ops.logical_not(finite), dtype="int64"), self.owner)
+        if self.kind is not None:
+            gradients = self._limited(gradients, norms, norm)
+        return gradients, finite if self.nonfinite == "skip" else True
+
+    def _limited(self, gradients: Sequence[Array], norms: Sequence[Array], norm: Array) -> Sequence[Array]:
+        limit = feed(self._limit, lambda: self._limit)
+        factor = shrinkage(norm, limit)
+        self._factor.assign(factor, self.owner)
+        self._acted.assign(self._acted + ops.discretize(factor < 1.0, dtype="int64"), self.owner)
+        if self.kind == "clipvalue":
+            return [clip_by_value(gradient, ops.astype(limit, dtype=gradient.dtype)) for gradient in gradients]
+        factors = [shrinkage(own, limit) for own in norms] if self.kind == "clipnorm" else [factor] * len(gradients)
+        return [scaled(gradient, factor) for gradient, factor in zip(gradients, factors, strict=True)]
+
+
+def _all_finite(gradients: Sequence[Array]) -> Array:
+    """Whether every element of all gradients is finite."""
+    return ops.all(ops.stack([ops.all(ops.isfinite(gradient)) for gradient in gradients]))
