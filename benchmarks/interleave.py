@@ -1,122 +1,131 @@
-"""Contenders in processes of their own, timed in turn, so that what slows the machine slows them all."""
+"""Contenders in processes of their own, measured in turn, so that what slows the machine slows them all."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.figures import Figures
+from benchmarks.suites import Suite, load
 
 ROOT = Path(__file__).parent.parent
-PEERS = ("torch_eager",)
-NEEDS = {"tinygrad_bn_eager": "numpy", "matrix_products": "numpy", "torch_eager": "torch"}
-"""The package that a contender needs to be installed."""
+
+
+class Unprepared(Exception):
+    """A contender cannot take part; the message says why."""
 
 
 class Contender:
-    """A process that has prepared one workload and runs bursts of it on request."""
+    """A process that has prepared one case of a suite, and takes bursts of samples on request."""
 
-    def __init__(self, name: str, workload: str) -> None:
+    def __init__(self, suite: str, name: str, case: str) -> None:
         self.name = name
-        command = [sys.executable, "-m", "benchmarks.interleave", name, workload]
+        command = [sys.executable, "-m", "benchmarks.interleave", suite, name, case]
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.losses: list[float] = self._answer()
-        self.seconds: list[list[float]] = []
+        try:
+            prepared = self._answer()
+            if "refused" in prepared:
+                raise Unprepared(prepared["refused"])
+        except BaseException:
+            self.close()
+            raise
+        self.losses: list[float] = prepared["losses"]
+        self.bursts: list[list[float]] = []
 
     def _answer(self) -> Any:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            status = self.process.wait()
-            self.close()
-            raise RuntimeError(f"{self.name} ended with exit status {status}")
+            raise RuntimeError(f"{self.name} ended with exit status {self.process.wait()}")
         return json.loads(line)
 
     def burst(self, seconds: float) -> None:
-        """Run the step for about so long, and keep the seconds of every single one."""
+        """Take samples for about so long, and keep them all."""
         assert self.process.stdin is not None
-        print(seconds, file=self.process.stdin, flush=True)
-        self.seconds.append(self._answer())
+        with suppress(BrokenPipeError):  # it has ended: the missing answer tells
+            print(seconds, file=self.process.stdin, flush=True)
+        self.bursts.append(self._answer())
+
+    def figures(self) -> Figures:
+        """What the bursts have shown."""
+        best = min(sorted(burst)[len(burst) // 10] for burst in self.bursts)
+        return Figures(self.name, [median(burst) for burst in self.bursts], best, self.losses)
 
     def close(self) -> None:
         """End the process."""
-        with self.process:
+        with suppress(BrokenPipeError), self.process:
             self.process.kill()
 
 
-def compare(workload: str, contenders: list[str], rounds: int, seconds: float) -> Iterator[dict[str, Any]]:
-    """Time the contenders in turn; give the figures of each: microseconds a step, and the losses of the first steps.
+def compare(
+    suite: Suite, case: str, contenders: list[str], rounds: int, seconds: float, tell: Callable[[str], object]
+) -> tuple[list[Figures], dict[str, str]]:
+    """Measure the contenders in turn; give the figures of each, and why some could not be prepared.
+
+    Args:
+        suite: what is measured.
+        case: of the suite.
+        contenders: whom; each in a process of its own.
+        rounds: how many times each has its turn.
+        seconds: how long a turn takes.
+        tell: is called with a contender's name when it has been prepared, and after each of its turns.
 
     Raises:
         RuntimeError: the contenders' losses differ: they do not do the same work; or one of them has ended.
     """
+    refused: dict[str, str] = {}
     with ExitStack() as stack:
         racing: list[Contender] = []
         for name in contenders:
-            racing.append(Contender(name, workload))
-            stack.callback(racing[-1].close)
+            try:
+                racing.append(Contender(suite.name, name, case))
+                stack.callback(racing[-1].close)
+            except Unprepared as reason:
+                refused[name] = str(reason)
+            tell(name)
         _refuse_different_work(racing)
         for _ in range(rounds):
             for contender in racing:
                 contender.burst(seconds)
-        for contender in racing:
-            per_round = [1e6 * median(burst) for burst in contender.seconds]
-            yield {
-                "workload": workload,
-                "contender": contender.name,
-                "rounds_us": per_round,
-                "median_us": median(per_round),
-                "best_us": min(1e6 * sorted(burst)[len(burst) // 10] for burst in contender.seconds),
-                "losses": contender.losses,
-            }
+                tell(contender.name)
+        return [contender.figures() for contender in racing], refused
 
 
 def _refuse_different_work(contenders: list[Contender]) -> None:
-    first: Contender | None = None
-    for contender in contenders:
-        if contender.losses[0] != contender.losses[0]:  # NaN: nothing is trained
-            continue
-        first = first or contender
-        for ours, theirs in zip(first.losses, contender.losses, strict=True):
-            if abs(ours - theirs) > 1e-3 * abs(ours):
+    """Compare as many losses as there are of both: who captures anew for every sample has only the first."""
+    training = [contender for contender in contenders if contender.losses]
+    for contender in training[1:]:
+        first = training[0]
+        for ours, theirs in zip(first.losses, contender.losses, strict=False):
+            if not abs(ours - theirs) <= 1e-3 * abs(ours):
                 raise RuntimeError(f"{first.name} and {contender.name} differ: {first.losses} {contender.losses}")
 
 
-def ratio(numerator: dict[str, Any], denominator: dict[str, Any]) -> float:
-    """The median over the rounds of how much longer one takes than the other."""
-    pairs = zip(numerator["rounds_us"], denominator["rounds_us"], strict=True)
-    return median(ours / theirs for ours, theirs in pairs)
-
-
-def installed(contender: str) -> str | None:
-    """The version of what the contender needs, or None where that is not installed."""
+def _serve(suite: str, contender: str, case: str) -> None:
+    """Answer requests for bursts with their samples."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it, ends it
+    answers, sys.stdout = sys.stdout, sys.stderr  # what a framework prints is no answer
     try:
-        return version(NEEDS[contender])
-    except PackageNotFoundError:
-        return None
-
-
-def _serve(contender: str, workload: Workload) -> None:
-    """Answer requests for bursts with the seconds of each step."""
-    step: Callable[[], float] = import_module(f"benchmarks.contenders.{contender}").prepare(workload)
-    print(json.dumps([step() for _ in range(5)]), flush=True)
+        prepared = load(suite).prepare(contender, case)
+    except Exception as error:
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        print(json.dumps({"refused": f"{type(error).__name__}: {reason}"}), file=answers, flush=True)
+        return
+    print(json.dumps({"losses": prepared.losses}), file=answers, flush=True)
     for line in sys.stdin:
-        taken, end = [], time.perf_counter() + float(line)
-        while time.perf_counter() < end or len(taken) < 3:
-            start = time.perf_counter()
-            step()
-            taken.append(time.perf_counter() - start)
-        print(json.dumps(taken), flush=True)
+        samples, end = [prepared.sample()], time.perf_counter() + float(line)
+        while time.perf_counter() < end:
+            samples.append(prepared.sample())
+        print(json.dumps(samples), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], WORKLOADS[sys.argv[2]])
+    _serve(*sys.argv[1:])

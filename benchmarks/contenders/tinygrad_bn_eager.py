@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 import tinygrad_bn as tg
+from benchmarks.contenders._tinygrad_bn import fitting, learning, looping
 from benchmarks.workloads import Workload
+
+functions = tg
 
 
 def prepare(workload: Workload) -> Callable[[], float]:
     """The training step, returning its loss."""
-    model = tg.Sequential([tg.layers.Input(workload.sizes[:1])])
-    kernels = workload.kernels()
-    for kernel in kernels:
-        last = kernel is kernels[-1]
-        if last or not workload.normalized:
-            model.add(tg.layers.Dense(kernel.shape[1], activation=None if last else workload.activation))
-        else:
-            model.add(tg.layers.Dense(kernel.shape[1], use_bias=False))
-            model.add(tg.layers.BatchNormalization())
-            model.add(tg.layers.Activation(workload.activation))
-    for layer, kernel in zip((layer for layer in model.layers if hasattr(layer, "kernel")), kernels, strict=True):
-        layer.kernel.assign(kernel)
-    loss = tg.losses.SparseCategoricalCrossentropy(from_logits=True)
-    optimizer = tg.optimizers.SGD(workload.learning_rate, workload.momentum)
+    step = learning(workload)
     x, labels = workload.data()
-    inputs, parameters = tg.tensor(x), model.parameters()
+    inputs = tg.tensor(x)
+    return lambda: step(inputs, labels).item()
 
-    def step() -> float:
-        value = loss(labels, model(inputs))
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step(parameters)
-        return value.item()
 
-    return step
+def fit(workload: Workload) -> Callable[[Any, Any, bool], float]:
+    """An epoch of `fit`."""
+    return fitting(workload, "eager")
+
+
+def loop(workload: Workload) -> Callable[[Any, Any, bool], float]:
+    """An epoch of nothing but steps."""
+    return looping(workload, learning(workload))
+
+
+def recorded(function: Callable[[Any], Any], x: NDArray[Any]) -> Callable[[], Any]:
+    """function(x), ready for `backward`."""
+    leaf = tg.tensor(x, requires_grad=True)
+    result = function(leaf)
+    seed = np.ones(result.shape, x.dtype)
+
+    def pull() -> Any:
+        result.backward(seed)
+        return leaf.grad.value
+
+    return pull

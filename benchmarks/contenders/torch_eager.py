@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from benchmarks.contenders._torch import data, network, optimizer
 from benchmarks.workloads import Workload
 
-_ACTIVATIONS = {"elu": nn.ELU, "selu": nn.SELU, "relu": nn.ReLU}
+functions = torch
 
 
 def prepare(workload: Workload) -> Callable[[], float]:
     """The training step, returning its loss."""
-    layers: list[nn.Module] = []
-    kernels = workload.kernels()
-    for kernel in kernels:
-        last = kernel is kernels[-1]
-        linear = nn.Linear(*kernel.shape, bias=last or not workload.normalized)
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(kernel.T))
-            if linear.bias is not None:
-                linear.bias.zero_()
-        layers.append(linear)
-        if not last and workload.normalized:
-            layers.append(nn.BatchNorm1d(kernel.shape[1], eps=1e-3, momentum=0.01))
-        if not last:
-            layers.append(_ACTIVATIONS[workload.activation]())
-    model = nn.Sequential(*layers)
-    loss = nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(model.parameters(), workload.learning_rate, workload.momentum)
-    x, labels = (torch.from_numpy(array) for array in workload.data())
+    model, loss = network(workload), nn.CrossEntropyLoss()
+    rule = optimizer(workload, model)
+    x, labels = data(workload)
 
     def step() -> float:
         value = loss(model(x), labels)
-        optimizer.zero_grad()
+        rule.zero_grad()
         value.backward()
-        optimizer.step()
+        rule.step()
         return value.item()
 
     return step
+
+
+def recorded(function: Callable[[Any], Any], x: NDArray[Any]) -> Callable[[], Any]:
+    """function(x), ready for `backward`."""
+    leaf = torch.from_numpy(x).requires_grad_()
+    result = function(leaf)
+    seed = torch.ones_like(result)
+
+    def pull() -> Any:
+        result.backward(seed)
+        gradient, leaf.grad = leaf.grad, None
+        return gradient.numpy()
+
+    return pull

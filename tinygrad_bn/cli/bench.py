@@ -1,138 +1,153 @@
-"""bench: time training steps against other frameworks, interleaved, each in a process of its own."""
+"""bench: time ours against other frameworks, interleaved, each in a process of its own."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from tinygrad_bn import names
 from tinygrad_bn.cli import Failure, Misuse
-from tinygrad_bn.cli.output import failing, output_file
+from tinygrad_bn.cli.output import failing, output_file, output_folder
 from tinygrad_bn.files import replacing
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-OURS, FLOOR = "tinygrad_bn_eager", "matrix_products"
-_INTRODUCTION = """\
-# Benchmarks
-
-Training steps, timed in turn in processes of their own: every contender starts from the same weights, and their first
-losses are checked to agree. A ratio is the median over the rounds, so it holds where the machine's speed drifts; *best*
-is the fastest tenth percentile of any round. "Matrix products" are the products of the step alone, through NumPy.
-
-This page was written by
-
-    {command}
-
-on {machine}.
-
-| network | contender | median, us | best, us | to matrix products | to PyTorch eager |
-|---|---|---|---|---|---|
-"""
+SUITES: Final = ("step", "fit", "ops", "depth", "capture", "memory", "import")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The words that bench understands."""
-    parser.add_argument("suite", choices=["step"], help="step: one training step")
+    parser.add_argument("suite", choices=SUITES, nargs="+", help=f"what to measure: {', '.join(SUITES)}")
     parser.add_argument("--peers", action="store_true", help="also time the other frameworks that are installed")
     parser.add_argument("--workload", action="append", help="only this one; may be given several times")
+    parser.add_argument("--contender", action="append", help="only this one; may be given several times")
     parser.add_argument("--rounds", type=int, default=9, help="how many times each contender has its turn (default 9)")
     parser.add_argument("--seconds", type=float, default=0.5, help="how long one turn takes (default 0.5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write them as a page to this file")
+    parser.add_argument("--plot", type=Path, metavar="DIR", help="draw each workload as an SVG into this folder")
 
 
 def run(options: Namespace) -> int:
-    """Time the workloads, print a row for each contender, and write what was asked for."""
-    if options.rounds < 1 or options.seconds <= 0:
+    """Time the workloads, print a row for each contender, and write what was asked for; 1 if one could not run."""
+    if options.rounds < 1 or not options.seconds > 0:
         raise Misuse(f"expects at least one round, and seconds above 0; got {options.rounds} and {options.seconds}")
     for path in filter(None, (options.json, options.markdown)):
         output_file(path)
-    interleave = _benchmarks()
-    chosen = options.workload or list(interleave.WORKLOADS)
-    unknown = [name for name in chosen if name not in interleave.WORKLOADS]
-    if unknown:
-        from tinygrad_bn import names
-
-        raise Misuse(names.unknown("workload", unknown[0], interleave.WORKLOADS))
-    contenders = [OURS, FLOOR]
-    for peer in interleave.PEERS if options.peers else ():
-        if interleave.installed(peer) is None:
-            print(f"{peer} is skipped: {interleave.NEEDS[peer]} is not installed", file=sys.stderr)
-        else:
-            contenders.append(peer)
-    rows = []
-    print(f"{'network':16}{'contender':20}{'median, us':>12}{'best, us':>10}{'/products':>11}{'/PyTorch':>10}")
-    for name in chosen:
-        try:
-            figures = list(interleave.compare(name, contenders, options.rounds, options.seconds))
-        except RuntimeError as error:
-            raise Failure(f"{name}: {error}") from None
-        for row in _with_ratios(figures, interleave.ratio):
-            ratios = f"{row['to_products']:>11.2f}{row['to_torch'] or float('nan'):>10.2f}"
-            print(f"{name:16}{row['contender']:20}{row['median_us']:>12.1f}{row['best_us']:>10.1f}{ratios}")
-            rows.append(row)
-    if busy := _busy(rows):
-        print(busy, file=sys.stderr)
-    machine = _machine(interleave, contenders)
-    if options.json:
-        _write(options.json, json.dumps({"machine": machine, "rows": rows}, indent=1))
-    if options.markdown:
-        _write(options.markdown, _page(rows, machine, options))
-    return 0
+    if options.plot:
+        _expect_plots(options.plot)
+    _expect_benchmarks()
+    suites = [import_module("benchmarks.suites").load(name) for name in dict.fromkeys(options.suite)]
+    _expect_known("workload", options.workload, (case for suite in suites for case in suite.cases))
+    _expect_known("contender", options.contender, (name for suite in suites for name in suite.contenders))
+    results = [result for suite in suites for result in _measured(suite, options)]
+    _write(results, options)
+    return 1 if any(result.skipped for result in results) else 0
 
 
-def _benchmarks() -> Any:
-    """The timing code of the checkout that this package lies in."""
+def _expect_plots(folder: Path) -> None:
+    if folder.is_file():
+        raise Misuse(f"--plot expects a folder; {folder} is a file")
+    if find_spec("matplotlib") is None:
+        raise Failure("plots need matplotlib: pip install 'tinygrad_bn[plot]'")
+    output_folder(folder)
+
+
+def _expect_benchmarks() -> None:
+    """Make benchmarks/ of the checkout that this package lies in importable."""
     root = Path(__file__).parents[2]
     if not (root / "benchmarks" / "interleave.py").exists():
         raise Failure("the workloads lie in benchmarks/, which only a checkout of the source has; run it from there")
-    from importlib import import_module
-
-    sys.path.insert(0, str(root))
-    return import_module("benchmarks.interleave")
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
 
 
-def _with_ratios(figures: list[dict[str, Any]], ratio: Any) -> list[dict[str, Any]]:
-    by_name = {row["contender"]: row for row in figures}
-    torch = by_name.get("torch_eager")
-    return [
-        {**row, "to_products": ratio(row, by_name[FLOOR]), "to_torch": ratio(row, torch) if torch else None}
-        for row in figures
-    ]
+def _expect_known(kind: str, wanted: list[str] | None, known: Iterable[str]) -> None:
+    choices = set(known)
+    for name in wanted or ():
+        if name not in choices:
+            raise Misuse(names.unknown(kind, name, choices))
 
 
-def _busy(rows: list[dict[str, Any]]) -> str:
-    """What makes the figures doubtful, or nothing."""
-    slowed = [f"{r['workload']} {r['contender']}" for r in rows if r["median_us"] > 2 * r["best_us"]]
-    return f"the machine was busy: the median is more than twice the best of {', '.join(slowed)}" if slowed else ""
+def _measured(suite: Any, options: Namespace) -> Iterator[Any]:
+    """The result of each case, printed as it comes."""
+    interleave, reporting = import_module("benchmarks.interleave"), import_module("benchmarks.reporting")
+    cases = [case for case in suite.cases if case in (options.workload or suite.cases)]
+    contenders = _taking_part(suite, options)
+    suite = suite.among(contenders)
+    if cases and contenders:
+        print(f"{suite.name}: {suite.title}\n{reporting.aligned(suite, reporting.headings(suite))}", flush=True)
+    for case in cases if contenders else ():
+        with _progress(case, len(contenders) * (1 + options.rounds)) as tell:
+            try:
+                figures, skipped = interleave.compare(suite, case, contenders, options.rounds, options.seconds, tell)
+            except RuntimeError as error:  # the other cases are still worth their time
+                figures, skipped = [], {"every contender": str(error)}
+        result = reporting.Result(suite, case, figures, skipped)
+        for cells in result.cells():
+            print(reporting.aligned(suite, cells), flush=True)
+        for name, reason in skipped.items():
+            print(f"{case}: {name} is skipped: {reason}", file=sys.stderr)
+        yield result
 
 
-def _machine(interleave: Any, contenders: list[str]) -> str:
-    import platform
-
-    packages = sorted({interleave.NEEDS[name] for name in contenders})
-    versions = ", ".join(f"{package} {interleave.version(package)}" for package in packages)
-    processor = f"{os.cpu_count()} cores of {platform.machine()}"
-    return f"{processor}, {platform.system()}, Python {platform.python_version()}, {versions}"
-
-
-def _page(rows: list[dict[str, Any]], machine: str, options: Namespace) -> str:
-    chosen = "".join(f" --workload {name}" for name in options.workload or ())
-    peers = " --peers" if options.peers else ""
-    command = f"python -m tinygrad_bn bench step{peers}{chosen} --rounds {options.rounds} --seconds {options.seconds}"
-    lines = []
-    for row in rows:
-        to_torch = "" if row["to_torch"] is None else f"{row['to_torch']:.2f}"
-        figures = f"{row['median_us']:.1f} | {row['best_us']:.1f} | {row['to_products']:.2f} | {to_torch}"
-        lines.append(f"| {row['workload']} | {row['contender']} | {figures} |\n")
-    busy = f"\nDoubtful: {doubt}.\n" if (doubt := _busy(rows)) else ""
-    return _INTRODUCTION.format(command=command, machine=machine) + "".join(lines) + busy
+def _taking_part(suite: Any, options: Namespace) -> list[str]:
+    wanted = options.contender or (suite.contenders if options.peers else suite.ours)
+    taking_part = []
+    for name in (name for name in suite.contenders if name in wanted):
+        if missing := import_module("benchmarks.contenders").missing(name):
+            print(f"{name} is skipped: {missing} is not installed", file=sys.stderr)
+        else:
+            taking_part.append(name)
+    return taking_part
 
 
-def _write(path: Path, text: str) -> None:
+@contextmanager
+def _progress(title: str, total: int) -> Iterator[Callable[[str], object]]:
+    """A function that moves a bar on and says who had the last turn; there is no bar without a terminal or tqdm."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield lambda name: None
+        return
+    with tqdm(total=total, desc=title, unit="turn", leave=False, disable=None, file=sys.stderr) as bar:
+
+        def tell(name: str) -> None:
+            bar.set_postfix_str(name, refresh=False)
+            bar.update()
+
+        yield tell
+
+
+def _write(results: list[Any], options: Namespace) -> None:
+    reporting = import_module("benchmarks.reporting")
+    if busy := reporting.busy(results):
+        print(busy, file=sys.stderr)
+    if options.json:
+        rows = [row for result in results for row in result.rows()]
+        _write_text(options.json, json.dumps({"machine": reporting.machine(results), "rows": rows}, indent=1))
+    if options.markdown:
+        _write_text(options.markdown, reporting.page(results, _command(options)))
+    if options.plot:
+        with failing(options.plot):
+            for result in (result for result in results if result.figures):
+                print(import_module("benchmarks.plotting").plot(result, options.plot))
+
+
+def _command(options: Namespace) -> str:
+    words = ["python -m tinygrad_bn bench", *options.suite, *(["--peers"] if options.peers else [])]
+    for kind in ("workload", "contender"):
+        words += [f"--{kind} '{name}'" if " " in name else f"--{kind} {name}" for name in getattr(options, kind) or ()]
+    return " ".join([*words, f"--rounds {options.rounds} --seconds {options.seconds}"])
+
+
+def _write_text(path: Path, text: str) -> None:
     with failing(path.parent), replacing(path) as part:
         part.write_text(text, encoding="utf-8")
