@@ -1,0 +1,206 @@
+"""A native program gives what the NumPy replay gives, within 4 units in the last place of the largest element."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+import tinygrad_bn as tg
+from tests.capturing.native.flows import Training, apart, flow_of
+from tinygrad_bn.capturing.captured import capture
+from tinygrad_bn.capturing.native import building
+from tinygrad_bn.capturing.native.program import NativeProgram
+from tinygrad_bn.errors import NativeError
+from tinygrad_bn.layers import ELU, BatchNormalization, Dense, LayerNormalization
+from tinygrad_bn.optimizers import SGD
+from tinygrad_bn.variables import State, side_by_side
+
+
+def _compiles():
+    try:
+        return bool(building.compiled("int nothing;"))
+    except NativeError:
+        return False
+
+
+pytestmark = pytest.mark.skipif(not _compiles(), reason="there is no C compiler")
+
+
+def normalized():
+    dense = partial(Dense, use_bias=False)
+    return [dense(96), BatchNormalization(), ELU(), dense(64), BatchNormalization(), ELU(), Dense(10)]
+
+
+def deep():
+    kernel = {"activation": "selu", "kernel_initializer": "lecun_normal"}
+    return [*(Dense(72, **kernel) for _ in range(5)), Dense(10)]
+
+
+def by_rows():
+    return [Dense(40, activation="tanh"), LayerNormalization(), Dense(40, activation="sigmoid"), Dense(10)]
+
+
+momentum = partial(SGD, learning_rate=0.05, momentum=0.9)
+MOMENTA = {
+    "plain": partial(SGD, learning_rate=0.05),
+    "momentum": momentum,
+    "nesterov": partial(momentum, nesterov=True),
+}
+
+
+@pytest.mark.parametrize("layers", [normalized, deep, by_rows])
+@pytest.mark.parametrize("optimizer", MOMENTA.values(), ids=MOMENTA)
+def test_a_training_step_is_within_4_ulp_of_the_replay(layers, optimizer):
+    replayed, native = (Training(layers, 80, 10, 24, optimizer) for _ in range(2))
+    step = capture(replayed.step, executor="numpy")
+    step(replayed.x, replayed.y)
+    program = NativeProgram(flow_of(native.step, native.x, native.y))
+    loss = step(replayed.x, replayed.y)
+    (found,) = program.run([native.x, native.y])
+    assert apart(found, loss.value) <= 4
+    for after, expected in zip(native.variables(), replayed.variables(), strict=True):
+        assert apart(after, expected) <= 4
+
+
+def test_a_thousand_steps_train_as_well_as_replayed_ones():
+    replayed, native = (Training(normalized, 80, 10, 24, momentum) for _ in range(2))
+    step = capture(replayed.step, executor="numpy")
+    step(replayed.x, replayed.y)
+    program = NativeProgram(flow_of(native.step, native.x, native.y))
+    for _ in range(1000):
+        expected = step(replayed.x, replayed.y)
+        (found,) = program.run([native.x, native.y])
+    assert 0 < float(found) < 2e-3
+    assert float(found) == pytest.approx(float(expected.value), rel=0.05)
+
+
+def test_the_learning_rate_is_read_at_every_run():
+    training = Training(deep, 80, 10, 24, momentum)
+    program = NativeProgram(flow_of(training.step, training.x, training.y))
+    training.optimizer.learning_rate, training.optimizer.momentum = 0.0, 0.5
+    parameters, velocities = training.variables()
+    program.run([training.x, training.y])
+    assert apart(training.variables()[1], np.float32(0.5) * velocities) <= 1
+    assert apart(training.variables()[0], parameters + np.float32(0.5) * velocities) <= 1
+
+
+LAYOUTS = {
+    "transposed": lambda x: x.T.copy().T,
+    "flipped": lambda x: x[::-1].copy()[::-1],
+    "strided": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
+    "sealed": lambda x: np.frombuffer(x.tobytes(), x.dtype).reshape(x.shape),
+}
+
+
+@pytest.mark.parametrize("rows", [3, 300])
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_arguments_may_lie_in_memory_as_they_like(layout, rows):
+    x = np.random.default_rng(0).standard_normal((rows, 40))
+    program = NativeProgram(flow_of(lambda x: tg.exp(x) - tg.sum(x, axis=0), x))
+    assert apart(program.run([layout(x)])[0], program.run([x.copy()])[0]) == 0
+
+
+def test_an_argument_may_be_the_memory_of_a_variable_that_is_updated():
+    variable = State(np.arange(20000.0))
+
+    def step(x):
+        variable.assign(variable + x)
+        return x[::-1] * 1.5
+
+    program = NativeProgram(flow_of(step, np.ones(20000)))
+    before = variable.value.copy()
+    (result,) = program.run([variable.value])
+    assert apart(result, before[::-1] * 1.5) == 0
+    assert apart(variable.value, 2 * before) == 0
+
+
+def test_results_are_not_overwritten_by_later_runs():
+    program = NativeProgram(flow_of(lambda x: (x, 2 * x, x.T), np.ones((2, 3))))
+    first = program.run([np.ones((2, 3))])
+    program.run([np.full((2, 3), 5.0)])
+    assert [result.tolist() for result in first] == [[[1.0] * 3] * 2, [[2.0] * 3] * 2, [[1.0] * 2] * 3]
+
+
+def test_variables_are_found_where_they_have_been_moved():
+    variables = [State(np.full(5, float(number))) for number in range(2)]
+
+    def step(x):
+        for variable in variables:
+            variable.assign(variable + x)
+
+    program = NativeProgram(flow_of(lambda x: step(x) or x, np.ones(5)))
+    side_by_side(variables)
+    program.run([np.full(5, 10.0)])
+    assert [variable.value.tolist() for variable in variables] == [[11.0] * 5, [12.0] * 5]
+
+
+def test_whoever_remembers_a_variable_hears_of_its_update():
+    variable = State(np.ones(3), name="average")
+
+    def step(x):
+        variable.assign(variable * x, "the step")
+        return x
+
+    program = NativeProgram(flow_of(step, np.ones(3)))
+    before = variable.version.updated
+    program.run([np.ones(3)])
+    assert variable.version.updated > before
+    assert variable.version.writer == "the step"
+    with tg.frozen_state():
+        program.run([np.full(3, 7.0)])
+        assert variable.value.tolist() == [7.0] * 3
+    assert variable.value.tolist() == [1.0] * 3
+
+
+def test_updates_read_the_values_from_before_the_step():
+    a, b = State(np.arange(4.0)), State(np.arange(4.0) + 10)
+
+    def step(x):
+        new_a, new_b = b[::-1] + x, a[::-1] + x
+        a.assign(new_a)
+        b.assign(new_b)
+        return x
+
+    program = NativeProgram(flow_of(step, np.zeros(4)))  # which has swapped them once
+    program.run([np.ones(4)])
+    assert a.value.tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert b.value.tolist() == [11.0, 12.0, 13.0, 14.0]
+
+
+class Guarded:
+    """A step that may be refused, and an update that may be left out."""
+
+    def __init__(self):
+        self.total, self.count = State(np.zeros(3)), State(np.zeros(()))
+        self.actions = 0
+
+    def step(self, x):
+        tg.mode.guard((x < 100).all(), lambda: FloatingPointError("too large"))
+        self.count.assign(self.count + 1)
+        self.update(x)
+        return x.sum()
+
+    def update(self, x):
+        if tg.mode.guard((x > 0).all()):
+            self.total.assign(self.total + x)
+            tg.mode.after(self.act)
+
+    def act(self):
+        self.actions += 1
+
+
+def test_a_failed_check_raises_and_leaves_the_variables_alone():
+    guarded = Guarded()
+    program = NativeProgram(flow_of(guarded.step, np.ones(3)))
+    with pytest.raises(FloatingPointError, match="too large"):
+        program.run([np.array([1.0, 2.0, 300.0])])
+    assert (guarded.total.value.tolist(), guarded.count.value, guarded.actions) == ([1.0] * 3, 1, 1)
+    assert program.run([np.array([1.0, 2.0, 3.0])]) == [6.0]
+    assert (guarded.total.value.tolist(), guarded.count.value, guarded.actions) == ([2.0, 3.0, 4.0], 2, 2)
+
+
+def test_updates_whose_condition_fails_are_left_out_and_others_are_not():
+    guarded = Guarded()
+    program = NativeProgram(flow_of(guarded.step, np.ones(3)))
+    program.run([np.array([1.0, -2.0, 3.0])])
+    assert (guarded.total.value.tolist(), guarded.count.value, guarded.actions) == ([1.0] * 3, 2, 1)
