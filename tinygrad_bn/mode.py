@@ -37,7 +37,7 @@ class Recorder:
     def seeded(self, generator: Any) -> None:
         """`generator` has just been made from a fixed seed: its draws are the same at every run."""
 
-    def feed(self, array: Any, refresh: Callable[[], object]) -> Any:
+    def feed(self, array: Any, refresh: Callable[[], object] | None) -> Any:
         """`array`, into which `refresh` writes before each run what is not an argument and yet changes."""
         return array
 
@@ -86,7 +86,7 @@ class Relay(Recorder):
     def seeded(self, generator: Any) -> None:
         self.other.seeded(generator)
 
-    def feed(self, array: Any, refresh: Callable[[], object]) -> Any:
+    def feed(self, array: Any, refresh: Callable[[], object] | None) -> Any:
         return self.other.feed(array, refresh)
 
     def guard(self, good: Any, explain: Callable[[], Exception] | None) -> bool:
@@ -185,8 +185,11 @@ class using(ContextDecorator):
         _ambient.reset(self._tokens.pop())
 
 
-def feed(array: Any, refresh: Callable[[], object]) -> Any:
-    """`array`, as whoever records is to see it: `refresh` writes into it anew before each run of what is recorded."""
+def feed(array: Any, refresh: Callable[[], object] | None = None) -> Any:
+    """`array`, as whoever records is to see it: `refresh` writes into it anew before each run of what is recorded.
+
+    Without `refresh`, its owner writes into it whenever its numbers change.
+    """
     recorder = current().recorder
     return array if recorder is None else recorder.feed(array, refresh)
 

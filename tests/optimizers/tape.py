@@ -45,7 +45,10 @@ class Tape(Recorder):
 
     def replay(self, gradients):
         values = dict(zip(self.gradients, gradients, strict=True))
-        values.update((tensor, refresh()) for tensor, refresh in self.feeds.values())
+        for tensor, refresh in self.feeds.values():
+            if refresh is not None:
+                refresh()
+            values[tensor] = tensor.value
 
         def found(arg):
             return values.get(arg, arg.value) if isinstance(arg, Tensor) else arg

@@ -56,14 +56,15 @@ class Argument:
 
 
 class Feed:
-    """An array that changes from run to run without being an argument: `refresh()` gives it before each run.
+    """An array that changes from run to run without being an argument.
 
-    `refresh` returns the array; where that is always the same memory, `array` is that.
+    Where `array` is None, `refresh()` gives a new one before each run. Else it is always the same memory, into which
+    `refresh()` writes before each run, or, where that is None, its owner at any time.
     """
 
     __slots__ = ("array", "refresh")
 
-    def __init__(self, refresh: Callable[[], NDArray[Any]], array: NDArray[Any] | None = None) -> None:
+    def __init__(self, refresh: Callable[[], Any] | None, array: NDArray[Any] | None = None) -> None:
         self.refresh = refresh
         self.array = array
 
@@ -175,8 +176,8 @@ class Flow:
         """What a value is called that no step makes."""
         if value in self.arguments:
             return f"argument {self.arguments.index(value)}"
-        if value in self.feeds:
-            return f"feed {self.feeds.index(value)}"
+        if isinstance(value.origin, Feed):
+            return f"feed {self.feeds.index(value)}" if value in self.feeds else "rate"
         if isinstance(value.origin, Constant):
             return f"{value.sample:.6g}" if not value.shape else "constant"
         return self.names.get(value.origin) or value.origin.name or "variable"

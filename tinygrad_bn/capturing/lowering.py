@@ -37,7 +37,8 @@ def lowered(recording: Recording, arguments: Sequence[Tensor], results: Sequence
         for made, source in recording.origins.items():
             if isinstance(source, Feed):
                 lowering.known[made] = value = Value(made.value, source)
-                flow.feeds.append(value)
+                if source.refresh is not None:
+                    flow.feeds.append(value)
             else:
                 lowering.aliases[made] = source
         for event in recording.events:

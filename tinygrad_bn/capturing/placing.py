@@ -6,6 +6,7 @@ a new value of a variable takes the variable's own memory once its old value has
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,8 +42,13 @@ class Places:
             self._settle(value)
         steps = list(sections.in_order())
         last = _last_uses(flow, steps)
-        self._end = len(sections.compute)
-        self._variables = [value for value in self.arrays if isinstance(value.origin, (Variable, Together))]
+        self._read_late: dict[int, list[Value]] = {}
+        for value, array in self.arrays.items():
+            if isinstance(value.origin, (Variable, Together)) and last[value] >= len(sections.compute):
+                self._read_late.setdefault(_address(array), []).append(value)
+        self._starts = sorted(self._read_late)
+        self._joined = [value for values in self._read_late.values() for value in values if _is_joined(value)]
+        self._overlapping = {id(v): self._sharing(v.value) for v in self._homes.values()}
         late = {step.result for steps_, _ in sections.commit.values() for step in steps_}
         self._slots: dict[Value, NDArray[Any]] = {}
         for at, step in enumerate(steps):
@@ -87,7 +93,7 @@ class Places:
                 self.arrays[result] = self._called(step)
             return
         home = self._homes.get(result) if late else None
-        if home is not None and not self._is_read_later(home.value, at, last):
+        if home is not None and all(last[value] <= at for value in self._overlapping[id(home)]):
             self.arrays[result] = home.value
             return
         if result in self._slots:
@@ -111,13 +117,13 @@ class Places:
         self._block_of[result] = block
         self.arrays[result] = np.ndarray(result.shape, result.dtype, block, strides=result.sample.strides)
 
-    def _is_read_later(self, memory: NDArray[Any], at: int, last: dict[Value, int]) -> bool:
-        """Whether a later step still needs the old numbers of a variable in this memory."""
-        return any(
-            last[value] > at and np.may_share_memory(self.arrays[value], memory)
-            for value in self._variables
-            if last[value] >= self._end
-        )
+    def _sharing(self, memory: NDArray[Any]) -> list[Value]:
+        """The variables in this memory whose old numbers the second section reads."""
+        start = _address(memory)
+        nearby = [*self._read_late.get(start, ()), *self._joined]
+        inside = self._starts[bisect_left(self._starts, start) : bisect_left(self._starts, start + memory.nbytes)]
+        nearby += [value for begin in inside for value in self._read_late[begin]]
+        return [value for value in nearby if np.may_share_memory(self.arrays[value], memory)]
 
     def _called(self, step: Step) -> NDArray[Any]:
         args = [self.arrays[arg] if isinstance(arg, Value) else arg for arg in step.args]
@@ -144,6 +150,16 @@ def _last_uses(flow: Flow, steps: list[Step]) -> dict[Value, int]:
     for value in flow.ends():
         last[shown(value)] = last[value] = len(steps)
     return last
+
+
+def _is_joined(value: Value) -> bool:
+    """Whether it is several variables side by side."""
+    return isinstance(value.origin, Together)
+
+
+def _address(array: NDArray[Any]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 def _is_dense(array: NDArray[Any]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_bn import mode
 from tinygrad_bn.capturing.flow import Feed
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.mode import Recorder
@@ -130,22 +131,19 @@ class Recording(Recorder):
     def seeded(self, generator: Any) -> None:
         self._fixed.append(generator)
 
-    def feed(self, array: Any, refresh: Callable[[], object]) -> Any:
+    def feed(self, array: Any, refresh: Callable[[], object] | None) -> Any:
         if id(array) not in self._fed:
             fed = self._fed[id(array)] = Tensor(array)
-
-            def refreshed() -> Any:
-                refresh()
-                return array
-
-            self.origins[fed] = Feed(refreshed, array)
+            self.origins[fed] = Feed(refresh, array)
         return self._fed[id(array)]
 
     def guard(self, good: Any, explain: Callable[[], Exception] | None) -> bool:
         if not isinstance(good, Tensor):
             return super().guard(good, explain)
         if explain is None:
-            frame = sys._getframe(2)  # of who has asked, past `mode.guard`
+            frame = sys._getframe(1)  # of who has asked, past `mode.guard` and recorders before this one
+            while frame.f_globals.get("__name__") == mode.__name__:
+                frame = frame.f_back  # type: ignore[assignment]
             self._conditions.append((frame, good))
         else:
             self.checks.append((good, explain))

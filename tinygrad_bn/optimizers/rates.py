@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from tinygrad_bn.errors import SettingError
+from tinygrad_bn.mode import changed
 from tinygrad_bn.module.settings import number
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class LearningRate(Rate):
         schedule = value if callable(value) and not isinstance(value, type) else None
         rate = self.checked(value if schedule is None else schedule(optimizer.iterations), type(optimizer).__name__)
         optimizer._schedule = schedule
+        changed()
         optimizer._set_rates({self.name: rate})
 
 

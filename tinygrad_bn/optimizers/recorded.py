@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.mode import current, feed
+from tinygrad_bn.optimizers.updates import kinds, lay_out
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.variables import Parameter
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     import numpy as np
-    from numpy.typing import NDArray
 
     from tinygrad_bn.optimizers.base import Optimizer
 
@@ -39,6 +39,8 @@ class RecordedStep:
         optimizer, ahead = self.optimizer, self._ahead()
         numbers = {dtype: self._fed(dtype, ahead) for dtype in {parameter.dtype for parameter in learned}}
         rows = [optimizer._row(parameter) for parameter in learned]
+        for positions in kinds(optimizer, learned).values():
+            lay_out([rows[position] for position in positions])
         news = []
         for row, gradient in zip(rows, gradients, strict=True):
             fed = numbers[row[0].dtype]
@@ -65,8 +67,6 @@ class RecordedStep:
 
     def _fed(self, dtype: np.dtype[Any], ahead: int) -> dict[str, Array]:
         arrays = self.optimizer._numbers.arrays(dtype, ahead)
-        return {name: feed(array, partial(self._refreshed, array, ahead)) for name, array in arrays.items()}
-
-    def _refreshed(self, array: NDArray[Any], ahead: int) -> NDArray[Any]:
-        self.optimizer._numbers.write(ahead)
-        return array
+        numbers = self.optimizer._numbers
+        refresh = partial(numbers.write, ahead) if numbers.vary else None
+        return {name: feed(array, refresh) for name, array in arrays.items()}

@@ -54,11 +54,10 @@ class StepInPlace:
         """Find the updates that make up a step; they are good until the text changes or a variable is moved."""
         if self._moves != Variable.moves:
             self._plans.clear()
-        kinds: dict[Any, list[int]] = {}
-        for position, parameter in enumerate(learned):
-            kinds.setdefault((parameter.dtype, self.optimizer._decays(parameter)), []).append(position)
         self._plans[learned] = [
-            update for kind, positions in kinds.items() for update in self._updates(learned, positions, *kind)
+            update
+            for kind, positions in kinds(self.optimizer, learned).items()
+            for update in self._updates(learned, positions, *kind)
         ]
         self._moves = Variable.moves
 
@@ -71,6 +70,14 @@ class StepInPlace:
             self._rules[decays] = InPlace(partial(optimizer._text, len(optimizer.slots), tuple(numbers), decays))
         rows = [optimizer._row(learned[position]) for position in positions]
         return updates(self._rules[decays], rows, list(numbers.values()), positions)
+
+
+def kinds(optimizer: Optimizer, learned: Iterable[Parameter]) -> dict[tuple[np.dtype[Any], bool], list[int]]:
+    """The positions of the parameters that can be updated together: of one dtype, and decaying or not."""
+    found: dict[tuple[np.dtype[Any], bool], list[int]] = {}
+    for position, parameter in enumerate(learned):
+        found.setdefault((parameter.dtype, optimizer._decays(parameter)), []).append(position)
+    return found
 
 
 class Update:
@@ -123,11 +130,7 @@ def _groups(rule: InPlace, rows: Sequence[Row], rates: Sequence[NDArray[Any]]) -
     values = [variable.value for variable in rows[0]]
     if not rule.is_elementwise(values, [values[0], *rates]):
         return [[member] for member in range(len(rows))]
-    order = sorted(range(len(rows)), key=lambda member: rows[member][0].size <= _SMALL)  # the large ones first
-    for column in zip(*[rows[member] for member in order], strict=True):
-        loose = [variable for variable in column if variable.value.base is None]
-        if len(loose) > 1:
-            side_by_side(loose)
+    order = lay_out(rows)
     large = [[member] for member in order if rows[member][0].size > _SMALL]
     small: dict[int, list[int]] = {}
     for member in order[len(large) :]:
@@ -135,6 +138,16 @@ def _groups(rule: InPlace, rows: Sequence[Row], rates: Sequence[NDArray[Any]]) -
     for group in small.values():
         large += [group] if _flat([rows[member] for member in group]) else [[member] for member in group]
     return large
+
+
+def lay_out(rows: Sequence[Row]) -> list[int]:
+    """Move what was never moved next to each other, column by column: the order of the rows, the large ones first."""
+    order = sorted(range(len(rows)), key=lambda member: rows[member][0].size <= _SMALL)
+    for column in zip(*[rows[member] for member in order], strict=True):
+        loose = [variable for variable in column if variable.value.base is None]
+        if len(loose) > 1:
+            side_by_side(loose)
+    return order
 
 
 def _flat(rows: Sequence[Row]) -> list[NDArray[Any]] | None:
