@@ -118,9 +118,15 @@ class Step:
         name: str = getattr(self.function, "__name__", self.label)
         return f"{owner.__name__}.{name}" if isinstance(owner, np.ufunc) else name
 
-    def inputs(self) -> Iterator[Value]:
+    def inputs(self) -> list[Value]:
         """The values among the arguments and options."""
-        return values_in([*self.args, *self.options.values()])
+        found: list[Value] = []
+        for arg in (*self.args, *self.options.values()):
+            if type(arg) is Value:
+                found.append(arg)
+            elif type(arg) in (list, tuple):
+                found.extend(values_in(arg))
+        return found
 
 
 class Store:

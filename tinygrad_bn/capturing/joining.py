@@ -141,7 +141,7 @@ class _Joining:
             elif depth and all(isinstance(step, Step) and _is_elementwise(step) for step in steps):
                 self._made[key] = self._applied(steps, depth - 1)
             else:
-                sample = gathered(*[part.sample for part in parts])
+                sample = np.empty(sum(part.sample.size for part in parts), parts[0].dtype)
                 step = Step(gathered, parts, {}, sample, label=f"{len(parts)} gradients side by side")
                 self.flow.steps.append(step)
                 self._made[key] = step.result

@@ -46,7 +46,7 @@ def _own_memory(flow: Flow) -> None:
     for store in flow.stores:
         root = shown(store.value)
         if not isinstance(root.origin, Step):
-            step = Step(np.copy, (store.value,), {}, store.value.sample.copy(), label=store.writer)
+            step = Step(np.copy, (store.value,), {}, np.empty_like(store.value.sample), label=store.writer)
             flow.steps.append(step)
             store.value = step.result
 
