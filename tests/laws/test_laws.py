@@ -10,6 +10,7 @@ from tests.laws.lawbook import LAWS
 from tests.laws.subjects import SUBJECTS, name
 
 
+@pytest.mark.filterwarnings("ignore:a step runs as a NumPy replay")  # where a function has no C text
 @pytest.mark.parametrize(
     ("law", "function", "case"),
     [

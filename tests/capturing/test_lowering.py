@@ -1,0 +1,92 @@
+"""Lowering: every operation as the NumPy calls of its own text, each made once."""
+
+import numpy as np
+import pytest
+
+import tinygrad_bn as tg
+from tests.capturing.flows import calls, flow_of
+from tinygrad_bn.capturing.flow import Constant
+from tinygrad_bn.errors import CaptureError
+from tinygrad_bn.mode import guard
+
+X = np.array([1.0, -2.0, 3.0], np.float32)
+
+
+def test_a_call_that_was_made_before_is_not_made_again():
+    assert calls(flow_of(lambda x: tg.exp(x) * tg.exp(x), X)) == ["exp", "multiply"]
+
+
+def test_what_a_rule_recomputes_is_shared_with_the_forward_pass():
+    def step(x):
+        leaf = w * x
+        return tg.gradients(tg.softplus(leaf).sum(), w)
+
+    w = tg.Parameter(X)
+    assert calls(flow_of(step, X)).count("exp") < 3
+
+
+def test_numbers_of_different_signs_of_zero_and_types_are_different():
+    found = calls(flow_of(lambda x: (x * 0.0, x * -0.0, x * 1, x * True), X))
+    assert found.count("multiply") == 4
+
+
+def test_calls_on_constants_are_made_at_once():
+    (result,) = flow_of(lambda x: tg.exp(tg.tensor([0.0, 1.0])) + 1, X).results
+    assert isinstance(result.origin, Constant)
+    np.testing.assert_allclose(result.sample, np.exp([0.0, 1.0]) + 1, rtol=1e-6)
+
+
+def test_an_updated_variable_is_a_new_value():
+    w = tg.Parameter(X)
+
+    def step(x):
+        before = w * x
+        w.assign(w + x)
+        after = w * x
+        w.assign(w + x)
+        return before, after
+
+    flow = flow_of(step, X)
+    assert calls(flow) == ["multiply", "add", "multiply", "add"]
+    (store,) = flow.stores
+    assert store.value is flow.steps[-1].result
+    np.testing.assert_array_equal(w, X)
+
+
+def test_an_opaque_operation_is_one_step():
+    @tg.primitive
+    def odd(x):
+        y = np.empty_like(x)
+        y[...] = x * 2
+        return y
+
+    odd.defvjp(None)
+    (step,) = flow_of(odd, X).steps
+    np.testing.assert_array_equal(step.function(X), 2 * X)
+    type(odd).registry.remove(odd)
+
+
+def test_a_detached_tensor_is_the_same_value():
+    flow = flow_of(lambda x: (x * 2).detach() + (x * 2), X)
+    assert calls(flow) == ["multiply", "add"]
+    assert len(set(flow.steps[1].inputs())) == 1
+
+
+def test_what_a_condition_may_leave_out_is_not_read():
+    w = tg.Parameter(X)
+
+    def step(x):
+        guard((x > 0).all())
+        w.assign(w + x)
+        return w * 2
+
+    with pytest.raises(CaptureError, match="after an update that may be skipped"):
+        flow_of(step, X)
+
+
+def test_steps_know_their_module_and_the_users_line():
+    net = tg.Sequential([tg.layers.Input(3), tg.layers.Dense(2)])
+    flow = flow_of(lambda x: tg.gradients(net(x).sum(), net.parameters()), X[None])
+    assert {step.scope for step in flow.steps} == {"layers.1", ""}
+    assert all(step.place.startswith(__file__) for step in flow.steps)
+    assert flow.names[net.layers[1].kernel] == "layers.1.kernel"
