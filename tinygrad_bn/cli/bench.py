@@ -57,7 +57,7 @@ def _expect_plots(folder: Path) -> None:
         raise Misuse(f"--plot expects a folder; {folder} is a file")
     if find_spec("matplotlib") is None:
         raise Failure("plots need matplotlib: pip install 'tinygrad_bn[plot]'")
-    output_folder(folder)
+    output_folder(folder, "--plot")
 
 
 def _expect_benchmarks() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from tinygrad_bn.cli import Failure, Misuse
 
 
-def output_folder(path: Path) -> Path:
-    """The folder at `path`, made if it is not there, and fit to be written into.
+def output_folder(path: Path, option: str = "--out") -> Path:
+    """The folder at `path`, which `option` names, made if it is not there, and fit to be written into.
 
     Raises:
         Misuse: `path`, or something above it, is a file.
@@ -20,7 +20,7 @@ def output_folder(path: Path) -> Path:
     with failing(path):
         blocked = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
         if blocked is not None:
-            raise Misuse(f"--out expects a folder; {blocked} is a file")
+            raise Misuse(f"{option} expects a folder; {blocked} is a file")
         path.mkdir(parents=True, exist_ok=True)
         _try(path)
     return path
