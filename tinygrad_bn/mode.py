@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar, Token
+from functools import partial
 from typing import Any, Final, TypeVar
 
 
@@ -45,12 +46,15 @@ class Recorder:
         """Whether to go on after a check; where `explain` is None, updates to come are left out if it has failed."""
         return _passed(good, explain)
 
-    def expect_own(self, tensor: Any, what: str) -> None:
-        """`tensor`, which is `what`, is about to be used without being an argument of anything."""
+    def outside(self, what: str) -> None:
+        """`what` is about to happen, which is no computation. May raise to forbid it."""
 
-    def after(self, action: Callable[[], object]) -> None:
-        """`action` belongs to the updates: it happens when they do."""
-        action()
+    def gradient(self, leaf: Any, read: bool) -> None:
+        """The gradient of `leaf` is about to be looked at, or, unless `read`, to be replaced."""
+
+    def count(self, counter: Any) -> None:
+        """`counter`, an array, is one more once the updates have been made."""
+        _count(counter)
 
     def pull(self, vertex: Any) -> None:
         """The results to come are derivatives of `vertex`; None once there are no more."""
@@ -92,11 +96,14 @@ class Relay(Recorder):
     def guard(self, good: Any, explain: Callable[[], Exception] | None) -> bool:
         return self.other.guard(good, explain)
 
-    def expect_own(self, tensor: Any, what: str) -> None:
-        self.other.expect_own(tensor, what)
+    def outside(self, what: str) -> None:
+        self.other.outside(what)
 
-    def after(self, action: Callable[[], object]) -> None:
-        self.other.after(action)
+    def gradient(self, leaf: Any, read: bool) -> None:
+        self.other.gradient(leaf, read)
+
+    def count(self, counter: Any) -> None:
+        self.other.count(counter)
 
     def pull(self, vertex: Any) -> None:
         self.other.pull(vertex)
@@ -106,6 +113,13 @@ class Relay(Recorder):
 
     def leave(self, module: Any) -> None:
         self.other.leave(module)
+
+
+def _count(counter: Any) -> None:
+    journal = current().journal
+    if journal is not None and not journal.noted(counter):
+        journal.note(counter, partial(counter.__setitem__, ..., counter.copy()))
+    counter += 1
 
 
 def _passed(good: Any, explain: Callable[[], Exception] | None) -> bool:
@@ -150,6 +164,13 @@ _changes = [0]
 def changed() -> None:
     """A setting of a module, an optimizer or the like has been set, or a variable is learned from now on, or not."""
     _changes[0] += 1
+
+
+def expect_outside(what: str) -> None:
+    """Raise, while a step is being captured, that `what` belongs outside it: a replay would not do it."""
+    recorder = current().recorder
+    if recorder is not None:
+        recorder.outside(what)
 
 
 def epoch() -> int:
@@ -204,13 +225,13 @@ def guard(good: Any, explain: Callable[[], Exception] | None = None) -> bool:
     return _passed(good, explain) if recorder is None else recorder.guard(good, explain)
 
 
-def after(action: Callable[[], object]) -> None:
-    """Do something that belongs to the updates made just before, such as counting them."""
+def count(counter: Any) -> None:
+    """Add 1 to an array of no dimensions, together with the updates made just before."""
     recorder = current().recorder
     if recorder is None:
-        action()
+        _count(counter)
     else:
-        recorder.after(action)
+        recorder.count(counter)
 
 
 class Journal:

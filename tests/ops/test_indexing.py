@@ -31,6 +31,7 @@ INDICES = {
     "array after a slice": np.s_[:, TWICE, 1:],
     "array and number": np.s_[0, TWICE],
     "array and new axis": np.s_[None, TWICE, ..., 0],
+    "arrays parted by an empty ellipsis": np.s_[:, TWICE, ..., TWICE],
     "mask": np.s_[MASK],
     "mask of rows": np.s_[ROWS],
     "mask and slice": np.s_[ROWS, 1:],

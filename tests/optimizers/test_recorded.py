@@ -148,7 +148,7 @@ def test_a_step_that_may_be_skipped_leaves_no_number_to_the_next():
     give(parameters, gradients(0))
 
     class Collector(Recorder):
-        def after(self, action):
+        def count(self, counter):
             pass
 
     with using(recorder=Collector()):

@@ -31,8 +31,7 @@ def backward(output: Tensor, gradient: Any = None, create_graph: bool = False) -
     recorder = current().recorder
     if recorder is not None:
         for leaf in found:
-            if leaf._grad is not None:
-                recorder.expect_own(leaf._grad, f"the gradient of {getattr(leaf, 'name', None) or 'a leaf'}")
+            recorder.gradient(leaf, read=True)
     sums = [g if leaf._grad is None else leaf._grad + g for leaf, g in found.items()]
     for leaf, total in zip(found, sums, strict=True):  # only now: a failure leaves every gradient as it was
         leaf._grad = total  # it fits: the pullback has seen to that

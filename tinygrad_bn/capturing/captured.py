@@ -5,17 +5,18 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, update_wrapper
 from operator import is_
 from threading import Lock
+from types import MethodType
 from typing import Any
 from warnings import warn
 
 import numpy as np
 
 from tinygrad_bn.capturing.executors import chosen
-from tinygrad_bn.capturing.keys import Settings, Surroundings, filled, parted, told
+from tinygrad_bn.capturing.keys import Settings, Surroundings, exchanged, parted, told
 from tinygrad_bn.capturing.lowering import lowered
 from tinygrad_bn.capturing.passes import simplified
 from tinygrad_bn.capturing.programs import Program
@@ -116,24 +117,25 @@ class Captured:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.function, self.executor)  # a copy records anew
 
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
     def __call__(self, *args: Any, **settings: Any) -> Any:
         mode = current()
         if mode.recorder is not None or self.executor == "eager":
             return self.function(*args, **settings)
-        if not self._lock.acquire(blocking=False):
+        if self._lock.locked():
             raise CaptureError(f"{self!r} is running already: a captured function cannot run twice at the same time")
-        try:
+        with self._lock:  # an interrupt finds no moment between taking it and the promise to give it back
             arrays: list[Any] = []
             call = _Call(args, settings, arrays, mode, self._surroundings)
             entry = self._latest
-            if entry is None or not entry.call.is_like(call) or not entry.settings.hold():
-                entry = self._known(call)
+            if entry is None or not entry.call.is_like(call) or not entry.settings.hold(arrays):
+                entry = self._known(call, arrays)
                 if entry is None:
                     return self._recorded(call, args, settings, arrays)
                 self._latest = entry
             return entry.program.run(arrays)
-        finally:
-            self._lock.release()
 
     def program(self, *args: Any, **settings: Any) -> Program:
         """The program that such a call runs.
@@ -141,15 +143,16 @@ class Captured:
         Raises:
             KeyError: there has been no such call.
         """
-        entry = self._known(_Call(args, settings, [], current(), self._surroundings))
+        arrays: list[Any] = []
+        entry = self._known(_Call(args, settings, arrays, current(), self._surroundings), arrays)
         if entry is None:
             raise KeyError(f"{self!r} has no program for these arguments: call it once")
         return entry.program
 
-    def _known(self, call: _Call) -> _Entry | None:
+    def _known(self, call: _Call, arrays: Sequence[Any]) -> _Entry | None:
         key = call.key()
         for entry in self._programs.get(key, ()):
-            if entry.settings.hold():
+            if entry.settings.hold(arrays):
                 self._programs.move_to_end(key)
                 return entry
         return None
@@ -158,10 +161,12 @@ class Captured:
         """The result of a call of a new kind, after which its program is known."""
         tensors = [_argument(array) for array in arrays]
         recording, journal = Recording(), Journal()
-        given = iter(tensors)
+        given: dict[int, Any] = {id(array): tensor for array, tensor in zip(arrays, tensors, strict=True)}
         try:
             with using(recorder=recording, journal=journal):
-                result = self.function(*filled(args, given), **filled(settings, given))
+                result = self.function(*exchanged(args, given), **exchanged(settings, given))
+            if recording.refusal is not None:
+                raise recording.refusal
             self._expect_no_strangers(recording)
             self._expect_no_aliases(recording, arrays)
             results: list[Any] = []
@@ -172,19 +177,17 @@ class Captured:
             owners = [owner for owner, _ in grads]
             program = Program(simplified(flow), self.executor, result, owners, self.name)
         except BaseException:
-            with using(journal=None):
-                journal.undo()
+            _undo(journal, recording)
             raise
         first = program.handed([tensor.value.copy() for tensor in handed], [g.value.copy() for _, g in grads], arrays)
         things = [*recording.modules, *call.things, *args]
-        known = Settings(things, [v for v in recording.variables() if isinstance(v, Parameter)])
-        actions = [action for action, on in recording.actions if all(good.value.all() for good in on)]
+        parameters = [variable for variable in recording.variables() if isinstance(variable, Parameter)]
+        present = {leaf: before is not None for leaf, (before, read) in recording.gradients.items() if read}
+        known = Settings(things, parameters, _places(present, tensors))
         made = [weakref.ref(event.tensor) for event in recording.events if isinstance(event, Made)]
         del recording, tensors, handed, results, result, grads, flow, given
         self._expect_nothing_kept(made, journal)
         journal.hand_on(current().journal)
-        for action in actions:
-            action()
         self._programs.setdefault(call.key(), []).append(_Entry(call, known, program))
         self._make_room()
         return first
@@ -235,12 +238,25 @@ class Captured:
             gc.collect()
         kept = next((tensor for reference in made if (tensor := reference()) is not None), None)
         if kept is not None:
-            with using(journal=None):
-                journal.undo()
+            _undo(journal, None)
             raise CaptureError(
                 f"{self.name} keeps a Tensor of shape {kept.shape}, made by "
                 f"{kept.source[0].__name__}, after it has returned: later calls would not renew it. Return it instead"
             )
+
+
+def _undo(journal: Journal, recording: Recording | None) -> None:
+    """Bring variables, generators and gradients back to what they were before the recording."""
+    with using(journal=None):
+        journal.undo()
+    for leaf, (before, _) in recording.gradients.items() if recording is not None else ():
+        leaf._grad = before
+
+
+def _places(present: Mapping[Tensor, bool], tensors: Sequence[Tensor]) -> list[tuple[Tensor | int, bool]]:
+    """Whose gradient has to be there before a call, or not to be: a variable, or the argument at a position."""
+    positions = {tensor: position for position, tensor in enumerate(tensors)}
+    return [(positions.get(leaf, leaf), there) for leaf, there in present.items()]
 
 
 def _argument(array: Any) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from tinygrad_bn import mode
+from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Variable
 
@@ -21,20 +22,35 @@ def parted(given: Any, arrays: list[Any]) -> Any:
     Of an array the key tells what a program depends on: shape, dtype and strides, and whether it wants a gradient.
     """
     kind = type(given)
-    if kind is np.ndarray:
+    if kind is np.ndarray or isinstance(given, Tensor):
+        for position, array in enumerate(arrays):
+            if array is given:
+                return "again", position
         arrays.append(given)
+    if kind is np.ndarray:
         return given.shape, given.dtype, given.strides
     if isinstance(given, Tensor):
-        arrays.append(given)
         value = given.value
         return value.shape, value.dtype, value.strides, given.requires_grad
     if kind is tuple or isinstance(given, (list, tuple)):
         return kind, tuple([parted(part, arrays) for part in given])
     if isinstance(given, np.ndarray):
-        return parted(np.asarray(given), arrays)
+        raise CaptureError(f"a captured function takes Tensors and plain arrays; got {kind.__name__}: use np.asarray")
     if isinstance(given, Mapping):
         return dict, tuple([(name, parted(part, arrays)) for name, part in given.items()])
     return told(given)
+
+
+def exchanged(given: Any, new: Mapping[int, Any]) -> Any:
+    """The same nest with other things in the place of those that `new` knows by their identity."""
+    if id(given) in new:
+        return new[id(given)]
+    if isinstance(given, (list, tuple)):
+        parts = [exchanged(part, new) for part in given]
+        return type(given)(*parts) if hasattr(given, "_fields") else type(given)(parts)
+    if isinstance(given, Mapping):
+        return {name: exchanged(part, new) for name, part in given.items()}
+    return given
 
 
 def filled(given: Any, arrays: Iterable[Any]) -> Any:
@@ -47,6 +63,21 @@ def filled(given: Any, arrays: Iterable[Any]) -> Any:
     if isinstance(given, Mapping):
         return {name: filled(part, arrays) for name, part in given.items()}
     return given
+
+
+class _Same:
+    """A thing by its identity, which it keeps: as long as this lives, no other thing can have it."""
+
+    __slots__ = ("thing",)
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.thing is self.thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
 
 
 class Surroundings:
@@ -64,13 +95,13 @@ class Surroundings:
         if not isinstance(function, FunctionType):
             self._owners.append(function)
             self._attributes = getattr(function, "__dict__", {})
-            function = vars(type(function)).get("__call__")
+            function = type(function).__call__
         self._cells: tuple[CellType, ...] = ()
         self._globals: dict[str, Any] = {}
         self._names: tuple[str, ...] = ()
         if isinstance(function, FunctionType):
             self._cells, self._globals = function.__closure__ or (), function.__globals__
-            self._names = tuple(name for name in _names(function.__code__) if name in self._globals)
+            self._names = _names(function.__code__)
             self._owners += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
 
     def things(self) -> list[Any]:
@@ -100,9 +131,11 @@ def told(thing: Any) -> Any:
     kind = type(thing)
     if kind is tuple:
         return tuple(map(told, thing))
+    if kind is float:
+        return kind, thing.hex()  # 0.0 and -0.0 are two
     if kind in _BY_VALUE or isinstance(thing, (np.generic, np.dtype)):
         return kind, thing if thing == thing else "nan"
-    return id(thing)
+    return _Same(thing)
 
 
 class Settings:
@@ -112,14 +145,21 @@ class Settings:
     long as nobody has set an attribute of any of them.
     """
 
-    def __init__(self, things: Iterable[Any], variables: Iterable[Variable]) -> None:
+    def __init__(
+        self, things: Iterable[Any], variables: Iterable[Variable], gradients: Sequence[tuple[Tensor | int, bool]] = ()
+    ) -> None:
         self._things = list({id(thing): thing for thing in things if _has_settings(thing)}.values())
         self._variables = list(variables)
+        self._gradients = gradients
         self._epoch = mode.epoch()
         self._known = self._look()
 
-    def hold(self) -> bool:
-        """Whether they are as they were."""
+    def hold(self, arrays: Sequence[Any] = ()) -> bool:
+        """Whether they are as they were, and gradients are there, or not, as they were."""
+        for leaf, there in self._gradients:
+            owner: Any = arrays[leaf] if isinstance(leaf, int) else leaf
+            if (owner._grad is not None) is not there:
+                return False
         if self._epoch != mode.epoch():
             if self._look() != self._known:
                 return False

@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_bn.capturing.flow import Flow, Step, Value
 from tinygrad_bn.capturing.keys import filled
 from tinygrad_bn.capturing.running import runner, source_of
+from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Variable
 
@@ -97,6 +98,11 @@ def _emptied(result: Any) -> Any:
         return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
     if isinstance(result, dict):
         return {name: _emptied(part) for name, part in result.items()}
+    if not isinstance(result, (int, float, str, bytes, type(None), np.generic)):
+        raise CaptureError(
+            f"a captured function returns Tensors, arrays and numbers, in lists, tuples and dicts; got a "
+            f"{type(result).__name__}, which later calls would not renew"
+        )
     return result
 
 

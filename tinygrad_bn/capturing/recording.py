@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -53,6 +54,8 @@ class Recording(Recorder):
         checks: the Tensors that have to be true, with the exception for when one is not.
         actions: what is to happen with the updates, and on which conditions.
         modules: all modules that ran.
+        gradients: for the leaves whose gradient mattered, the one that was there before, and whether it was looked at.
+        refusal: why it cannot be captured, if it cannot.
     """
 
     def __init__(self) -> None:
@@ -61,6 +64,8 @@ class Recording(Recorder):
         self.checks: list[tuple[Tensor, Callable[[], Exception]]] = []
         self.actions: list[tuple[Callable[[], object], tuple[Tensor, ...]]] = []
         self.modules: dict[Any, None] = {}
+        self.gradients: dict[Tensor, tuple[Tensor | None, bool]] = {}
+        self.refusal: CaptureError | None = None
         self._running: list[Any] = []
         self._homes: dict[Tensor, tuple[Any, Any]] = {}
         self._pulled: tuple[Any, Any] = (None, None)
@@ -99,7 +104,7 @@ class Recording(Recorder):
     def _refuse_if_overwritten(self, view: Tensor) -> None:
         assert view.version is not None
         if view.version.updated > view.serial:
-            raise CaptureError(
+            self._refuse(
                 f"a captured step cannot read a view of a variable after {view.version.writer} has written to it, "
                 f"{users_line()}: take the view again, or .copy() it before the update"
             )
@@ -108,7 +113,7 @@ class Recording(Recorder):
         self.origins[new] = tensor
 
     def reveal(self, tensor: Tensor, request: str) -> None:
-        raise CaptureError(
+        self._refuse(
             f"a captured step cannot look at the value of a Tensor: {request}, {users_line()}. Compute with it instead "
             "(tg.where for a choice, a weight of 0 or 1 for a mask), or return it and look afterwards"
         )
@@ -161,15 +166,29 @@ class Recording(Recorder):
             frame = frame.f_back  # type: ignore[assignment]
         return tuple(good for frame, good in self._conditions if id(frame) in running)
 
-    def expect_own(self, tensor: Tensor, what: str) -> None:
-        if tensor not in self.origins and tensor.source is None:
-            raise CaptureError(
-                f"a captured step cannot go on from {what} that was there before it, {users_line()}: "
-                "set it to None in the step first, or compute it there"
-            )
+    def outside(self, what: str) -> None:
+        self._refuse(
+            f"a captured step cannot do this, since no replay would: {what}, {users_line()}. Do it before a call"
+        )
 
-    def after(self, action: Callable[[], object]) -> None:
-        self.actions.append((action, self._holding()))
+    def gradient(self, leaf: Tensor, read: bool) -> None:
+        if leaf in self.gradients:
+            return
+        before = leaf._grad
+        self.gradients[leaf] = before, read
+        if read and before is not None and before.source is None and before not in self.origins:
+            self.origins[before] = Feed(lambda: leaf._grad.value)  # type: ignore[union-attr]
+
+    def count(self, counter: Any) -> None:
+        conditions = self._holding()
+        self.actions.append((partial(np.add, counter, 1, counter), conditions))
+        if all(condition.value.all() for condition in conditions):
+            super().count(counter)
+
+    def _refuse(self, reason: str) -> NoReturn:
+        """Give up; for good, even if the step catches the exception."""
+        self.refusal = self.refusal or CaptureError(reason)
+        raise self.refusal
 
     def pull(self, vertex: Tensor | None) -> None:
         self._pulled = (None, None) if vertex is None else self._homes.get(vertex, (None, None))

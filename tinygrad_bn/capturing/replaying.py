@@ -35,22 +35,25 @@ class Replay:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self._moves = -1
+        self._lived: list[tuple[Variable, NDArray[Any]]] = []
         self._planned()
 
     def _planned(self) -> None:
-        """Plan for where the variables are now."""
-        if self._moves == Variable.moves:
-            return
-        self._moves = Variable.moves
-        flow = joined(self.flow)
-        sections = Sections(flow)
-        self.places = Places(flow, sections)
-        writing = _Writing(flow, self.places)
-        self.source, self._compute = writing.compute(sections.compute)
-        self._commits = [
-            (conditions, writing.commit(steps, stores), _by_writer(stores))
-            for conditions, (steps, stores) in sections.commit.items()
-        ]
+        """Plan for where the variables are now, unless that is where they were."""
+        moves = Variable.moves
+        if self._moves < 0 or any(variable.value is not value for variable, value in self._lived):
+            flow = joined(self.flow)
+            sections = Sections(flow)
+            self.places = Places(flow, sections)
+            writing = _Writing(flow, self.places)
+            self.source, self._compute = writing.compute(sections.compute)
+            self._commits = [
+                (conditions, *writing.commit(steps, stores), _by_writer(stores))
+                for conditions, (steps, stores) in sections.commit.items()
+            ]
+            self._lived = [(value.origin, value.origin.value) for value in self.flow.sources() if _is_variable(value)]
+            self._lived += [(store.variable, store.variable.value) for store in self.flow.stores]
+        self._moves = moves  # last: an interrupted plan is none
 
     def run(self, arrays: Sequence[NDArray[Any]], act: bool = True) -> list[NDArray[Any]]:
         """The results for these arguments; then the variables are updated, and, with `act`, the actions happen.
@@ -64,21 +67,27 @@ class Replay:
         feeds = [value.origin.refresh() for value in flow.feeds]
         outcome: list[NDArray[Any]] = self._compute(*arrays, *feeds)
         results, truths = outcome[: len(flow.results)], outcome[len(flow.results) :]
-        if truths:
-            known = dict(zip(asked(flow), truths, strict=True))
-            for good, explain in flow.checks:
-                if not known[good].all():
-                    raise explain()
-        else:
-            known = {}
-        for conditions, calls, writers in self._commits:
-            if all(known[condition].all() for condition in conditions):
-                for writer, variables in writers.items():
-                    announced(variables, writer)
-                deque(map(call, calls), maxlen=0)  # in C from end to end: no signal is handled in between
-        for action, conditions in flow.actions if act else ():
-            if all(known[condition].all() for condition in conditions):
-                action()
+        known = dict(zip(asked(flow), truths, strict=True)) if truths else {}
+        for good, explain in flow.checks:
+            if not known[good].all():
+                raise explain()
+        commits = [part for part in self._commits if all(known[condition].all() for condition in part[0])]
+        actions = [
+            action
+            for action, conditions in (flow.actions if act else ())
+            if all(known[condition].all() for condition in conditions)
+        ]
+        for *_, writers in commits:
+            for writer, variables in writers.items():
+                announced(variables, writer)
+        if len(commits) == 1:
+            _, steps, copies, _ = commits[0]
+            row = [*steps, *copies, *actions]
+        else:  # all groups compute before one of them copies: another may read the old numbers
+            row = [step for part in commits for step in part[1]] + [copy for part in commits for copy in part[2]]
+            row += actions
+        with np.errstate(all="ignore"):
+            deque(map(call, row), maxlen=0)  # in C from end to end: no signal is handled in between
         return results
 
     def place(self, value: Value) -> str:
@@ -103,6 +112,10 @@ def asked(flow: Flow) -> list[Value]:
     values += [condition for store in flow.stores for condition in store.conditions]
     values += [condition for _, conditions in flow.actions for condition in conditions]
     return list(dict.fromkeys(values))
+
+
+def _is_variable(value: Value) -> bool:
+    return isinstance(value.origin, Variable)
 
 
 def _by_writer(stores: Sequence[Store]) -> dict[str, list[Variable]]:
@@ -198,14 +211,18 @@ class _Writing:
             self.globals[name] = thing
         return self._known[key]
 
-    def commit(self, steps: Sequence[Step], stores: Sequence[Store]) -> list[Callable[[], Any]]:
-        """The calls of the second section."""
+    def commit(
+        self, steps: Sequence[Step], stores: Sequence[Store]
+    ) -> tuple[list[Callable[[], Any]], list[Callable[[], Any]]]:
+        """The calls of the second section: those that compute, and those that copy into variables."""
         arrays = self.places.arrays
-        calls: list[Callable[[], Any]] = []
+        computing: list[Callable[[], Any]] = []
         for step in steps:
             args = [arrays[arg] if isinstance(arg, Value) else arg for arg in step.args]
-            calls.append(partial(step.function, *args, out=arrays[step.result]))
-        for store in stores:
-            if arrays[store.value] is not store.variable.value:
-                calls.append(partial(np.copyto, store.variable.value, arrays[store.value]))
-        return calls
+            computing.append(partial(step.function, *args, out=arrays[step.result]))
+        copying: list[Callable[[], Any]] = [
+            partial(store.variable.value.__setitem__, ..., arrays[store.value])  # np.copyto would let Python in
+            for store in stores
+            if arrays[store.value] is not store.variable.value
+        ]
+        return computing, copying

@@ -42,9 +42,10 @@ def source_of(flow: Flow) -> str:
     """
     from tinygrad_bn.capturing.native.dialect import Inexpressible
     from tinygrad_bn.capturing.native.emitting import Source
+    from tinygrad_bn.capturing.native.expanding import expanded
 
     try:
-        return Source(flow).text
+        return Source(expanded(flow)).text
     except Inexpressible as error:
         raise CaptureError(f"this step has no C text: {error}") from None
 
@@ -60,10 +61,11 @@ class _Native:
     """A compiled flow, whose first run is compared with the replay's."""
 
     def __init__(self, flow: Flow) -> None:
+        from tinygrad_bn.capturing.native.expanding import expanded
         from tinygrad_bn.capturing.native.program import NativeProgram
 
         self.flow = flow
-        self._program: Any = NativeProgram(flow)
+        self._program: Any = NativeProgram(expanded(flow))
         self.run = self._first_run
 
     def _first_run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tinygrad_bn.capturing.flow import Argument, Flow, Step, Store, Value
+from tinygrad_bn.capturing.flow import Argument, Feed, Flow, Step, Store, Value
 
 Conditions = tuple[Value, ...]
 
@@ -84,6 +84,10 @@ def _late(flow: Flow) -> dict[Step, Conditions]:
 
 
 def _is_elementwise(step: Step) -> bool:
-    """Whether it is a ufunc on arrays that lie ready: no argument of the call is among them."""
+    """Whether it is a ufunc on arrays that lie ready: no argument of the call, and no draw, is among them."""
     plain = isinstance(step.function, np.ufunc) and step.function.signature is None and not step.options
-    return plain and not any(isinstance(shown(value).origin, Argument) for value in step.inputs())
+    return plain and not any(_comes_anew(shown(value).origin) for value in step.inputs())
+
+
+def _comes_anew(origin: object) -> bool:
+    return isinstance(origin, Argument) or (isinstance(origin, Feed) and origin.array is None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -174,6 +176,30 @@ class Model(Module):
 
     def _predicted(self, x: Any) -> Any:
         return self(x, training=False)
+
+    def export_c(self, path: str | os.PathLike[str], x: Any = None, *, batch_size: int = 1) -> tuple[Path, Path]:
+        """Write what the trained model computes in inference as one C file, with a header beside it.
+
+        The C99 file needs nothing but the C library (-lm); weights are constant arrays, and all that does not depend on
+        the input is computed already. `void <stem>_predict(const float *x, float *y)` takes a batch. Compiled with
+        -D<STEM>_TEST it is a program that runs an example, and ends with 0 if the result is as expected.
+
+        Args:
+            path: of the C file; .c may be left out.
+            x: samples for the example, of shape (n, ...); needed where the model does not know the shape of its inputs.
+            batch_size: how many samples a call takes.
+
+        Returns:
+            The paths of the C file and of the header.
+
+        Raises:
+            NotBuiltError: a layer has no parameters yet.
+            CaptureError: the model does what cannot be written in C; the message names it.
+            ValueError, FileNotFoundError: another suffix; a folder that is not there.
+        """
+        from tinygrad_bn.capturing.native.export import export_c  # what few need
+
+        return export_c(self, path, x, batch_size)
 
     def measure(self, data: Examples, batch_size: int) -> dict[str, float]:
         """Loss and metrics on checked data, by name, in inference mode."""

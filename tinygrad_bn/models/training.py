@@ -56,7 +56,7 @@ class Step:
 
     def _forget(self) -> None:
         for parameter in self.parameters:
-            parameter._grad = None
+            parameter.grad = None
 
 
 class Replayed:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad_bn.domains import Case
 from tinygrad_bn.errors import SettingError
-from tinygrad_bn.mode import current
+from tinygrad_bn.mode import current, expect_outside
 from tinygrad_bn.ops.activations import SELU_ALPHA, SELU_SCALE, leaky_relu, prelu
 from tinygrad_bn.ops.arithmetic import astype
 from tinygrad_bn.primitives import Array, primitive
@@ -32,6 +32,7 @@ def set_random_seed(seed: int) -> None:
     Raises:
         ValueError: `seed` is no integer, or below 0.
     """
+    expect_outside("set_random_seed")
     fresh = _seeded(seed, "set_random_seed")
     journal = current().journal
     if journal is not None:

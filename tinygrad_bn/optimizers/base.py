@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
 from tinygrad_bn import names
-from tinygrad_bn.mode import after, changed, current, guard, using
+from tinygrad_bn.mode import changed, count, current, guard, using
 from tinygrad_bn.module.settings import natural
 from tinygrad_bn.optimizers.clipping import LIMITS, Clipping
 from tinygrad_bn.optimizers.rates import LearningRate, Limit, Numbers, Rate
@@ -108,7 +107,7 @@ class Optimizer:
     @property
     def iterations(self) -> int:
         """How many steps have been taken."""
-        return self._numbers.step
+        return int(self._numbers.counter)
 
     @property
     def nonfinite(self) -> str:
@@ -149,13 +148,15 @@ class Optimizer:
         if current().recorder is None:
             self._take(learned, [grad.value for grad in learned.values()], self._in_place)
         else:
+            for parameter in learned:
+                current().recorder.gradient(parameter, read=True)  # type: ignore[union-attr]
             with using(gradients=False):
                 self._take(learned, list(learned.values()), self._recorded)
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters that `step` has ever been given."""
         for parameter in self._slots.known:
-            parameter._grad = None
+            parameter.grad = None
 
     def rate_at(self, step: int) -> float:
         """The learning rate in the step of this number; the first is 0."""
@@ -189,7 +190,7 @@ class Optimizer:
         self._slots.expect(slots, self._slots_with(rates), ["iterations", *self._rates])
         if "learning_rate" in rates:
             self._schedule = None
-        self._numbers.step = iterations
+        self._numbers.counter[...] = iterations
         self._set_rates(rates)
         self._slots.load({key: np.array(value) for key, value in slots.items()})
 
@@ -228,15 +229,7 @@ class Optimizer:
             if not guard(good):
                 return
         step(tuple(learned), gradients)
-        after(self._count)
-
-    def _count(self) -> None:
-        journal = current().journal
-        if journal is not None and not journal.noted(self):
-            journal.note(self, partial(setattr, self._numbers, "step", self.iterations))
-        self._numbers.step += 1
-        if self._recorded.pending:
-            self._recorded.pending -= 1
+        count(self._numbers.counter)
 
     def _text(self, slots: int, names: tuple[str, ...], decays: bool, parameter: Array, *others: Array) -> Any:
         """Decay and update, of what varies from call to call by position: the slots, the gradient, the numbers."""

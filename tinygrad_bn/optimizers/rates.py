@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from tinygrad_bn.errors import SettingError
-from tinygrad_bn.mode import changed
+from tinygrad_bn.mode import changed, expect_outside
 from tinygrad_bn.module.settings import number
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Rate:
         return self if optimizer is None else optimizer._rates[self.name]
 
     def __set__(self, optimizer: Optimizer, value: float | None) -> None:
+        expect_outside(f"setting {self.name}")
         optimizer._set_rates({self.name: self.checked(value, type(optimizer).__name__)})
 
     def checked(self, value: Any, owner: str) -> float | None:
@@ -62,6 +63,7 @@ class LearningRate(Rate):
         return self if optimizer is None else optimizer.rate_at(optimizer.iterations)
 
     def __set__(self, optimizer: Optimizer, value: float | Callable[[int], float] | None) -> None:
+        expect_outside(f"setting {self.name}")
         schedule = value if callable(value) and not isinstance(value, type) else None
         rate = self.checked(value if schedule is None else schedule(optimizer.iterations), type(optimizer).__name__)
         optimizer._schedule = schedule
@@ -94,13 +96,13 @@ class Numbers:
         of: the numbers of a step, by name.
 
     Attributes:
-        step: the number of the next step; the first is 0.
+        counter: the number of the next step, in an array of no dimensions; the first is 0.
         vary: whether they differ from step to step.
     """
 
     def __init__(self, of: Callable[[int], dict[str, float]]) -> None:
         self.of = of
-        self.step = 0
+        self.counter = np.array(0)
         self.vary = True
         self._arrays: dict[tuple[np.dtype[Any], int], dict[str, NDArray[Any]]] = {}
         self._written: dict[int, dict[str, float]] = {}
@@ -115,10 +117,11 @@ class Numbers:
 
     def write(self, ahead: int = 0) -> None:
         """Write what has changed into these arrays."""
-        reason = self.step if self.vary else 0
+        step = int(self.counter)
+        reason = step if self.vary else 0
         if self._reasons.get(ahead) == reason:
             return
-        numbers, known = self.of(self.step + ahead), self._written.get(ahead, {})
+        numbers, known = self.of(step + ahead), self._written.get(ahead, {})
         changed = [name for name, n in numbers.items() if n != known.get(name)]
         for (_, place), arrays in self._arrays.items():
             if place == ahead:

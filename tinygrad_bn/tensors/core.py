@@ -223,6 +223,9 @@ class Tensor(Visible, Methods):
 
     @grad.setter
     def grad(self, gradient: ArrayLike | Tensor | None) -> None:
+        recorder = current().recorder
+        if recorder is not None:
+            recorder.gradient(self, read=False)
         if gradient is None:
             self._grad = None
             return

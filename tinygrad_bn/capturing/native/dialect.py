@@ -5,77 +5,17 @@ One table a kind; what is in none of them is `Inexpressible`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_bn.capturing.flow import Constant, Step, Value
-
-
-class Inexpressible(Exception):
-    """A call that the C text cannot say."""
-
-
-C_TYPES = {
-    "f4": "float",
-    "f8": "double",
-    "b1": "uint8_t",
-    "i1": "int8_t",
-    "i2": "int16_t",
-    "i4": "int32_t",
-    "i8": "int64_t",
-    "u1": "uint8_t",
-    "u2": "uint16_t",
-    "u4": "uint32_t",
-    "u8": "uint64_t",
-}
-
-
-def c_type(dtype: np.dtype[Any]) -> str:
-    """The C type of elements of `dtype`."""
-    if not dtype.isnative or dtype.str[1:] not in C_TYPES:
-        raise Inexpressible(f"numbers of dtype {dtype}")
-    return C_TYPES[dtype.str[1:]]
-
-
-def literal(number: Any, dtype: np.dtype[Any]) -> str:
-    """A number as a C constant of `dtype`: in decimal digits that give back the very same bits."""
-    if dtype.kind == "b":
-        return str(int(bool(number)))
-    if dtype.kind in "iu":
-        value = int(number)
-        if value == -(2**63):
-            return "INT64_MIN"
-        return str(value) if abs(value) < 2**31 else f"{value}{'u' * (value > 0)}ll"
-    exact = dtype.type(number)
-    if not math.isfinite(exact):
-        return "NAN" if math.isnan(exact) else "INFINITY" if exact > 0 else "-INFINITY"
-    digits = str(exact)
-    return digits + ".0" * (not set(digits) & set(".e")) + "f" * (dtype.itemsize == 4)
-
-
-class Text:
-    """A C expression, and how tightly its outermost operator binds."""
-
-    __slots__ = ("binding", "said")
-
-    def __init__(self, said: str, binding: int = 9) -> None:
-        self.said, self.binding = said, binding
-
-    def within(self, binding: int) -> str:
-        """The expression as an operand that has to bind at least so tightly."""
-        return self.said if self.binding >= binding else f"({self.said})"
-
-
-def cast(text: Text, source: np.dtype[Any], target: np.dtype[Any]) -> Text:
-    """The expression of one dtype as a number of another, as NumPy casts."""
-    if source == target:
-        return text
-    if target.kind == "b":
-        return Text(f"{text.within(5)} != 0", 4)
-    return Text(f"({c_type(target)}){text.within(8)}", 8)
+from tinygrad_bn.capturing.native.wording import Inexpressible as Inexpressible
+from tinygrad_bn.capturing.native.wording import Text as Text
+from tinygrad_bn.capturing.native.wording import c_type as c_type
+from tinygrad_bn.capturing.native.wording import cast as cast
+from tinygrad_bn.capturing.native.wording import literal as literal
 
 
 class Formula:
@@ -100,9 +40,31 @@ class Formula:
         self.operands, self.types, self.said, self.cost = list(operands), list(types), said, cost
 
 
+class Gather:
+    """A call gather(first, *places): the element that lies `strides` times the places behind the first, in memory."""
+
+    __name__ = "gather"
+
+    def __init__(self, strides: Sequence[int]) -> None:
+        self.strides = tuple(strides)
+
+    def said(self, said: Sequence[Text]) -> Text:
+        """The C expression."""
+        terms = [
+            place.said if stride == 1 else f"{place.within(7)} * {stride}"
+            for place, stride in zip(said[1:], self.strides, strict=True)
+        ]
+        first = said[0].said  # such as "*x" or "x[i]"
+        if first.startswith("*"):
+            return Text(f"{first[1:]}[{' + '.join(terms)}]")
+        return Text(f"{first[:-1]} + {' + '.join(terms)}]")
+
+
 def formula(step: Step) -> Formula | None:
     """The step as an elementwise formula, or None if it is of another kind."""
     function, args = step.function, step.args
+    if isinstance(function, Gather):
+        return Formula(args, [arg.dtype for arg in args], function.said, 6)
     if isinstance(function, np.ufunc):
         if function.signature is not None:
             return None
@@ -123,7 +85,7 @@ def formula(step: Step) -> Formula | None:
 
 def _of_ufunc(function: np.ufunc, args: Sequence[Any]) -> Formula:
     try:
-        types = list(function.resolve_dtypes((*map(_kind, args), None))[:-1])
+        *types, result = function.resolve_dtypes((*map(_kind, args), None))
     except TypeError as error:
         raise Inexpressible(f"{function.__name__} of {list(map(_kind, args))}") from error
     if all(kind.kind == "b" for kind in types) and function in _OF_TRUTHS:
@@ -132,17 +94,14 @@ def _of_ufunc(function: np.ufunc, args: Sequence[Any]) -> Formula:
         types = [np.dtype(bool)] * len(types)
     if function in _INFIX:
         sign, binding = _INFIX[function]
-        return Formula(args, types, _infix(sign, binding), 8 if sign == "/" else 1)
-    if function in _PATTERNS:
-        pattern, binding = _PATTERNS[function]
-        return Formula(
-            args, types, lambda said: Text(pattern.format(*(text.within(binding) for text in said)), binding)
-        )
+        return Formula(args, types, _kept(_infix(sign, binding), result), 8 if sign == "/" else 1)
+    if function in _PATTERNS and (types[0].kind in "fb" or function is not np.reciprocal):
+        return Formula(args, types, _kept(_pattern(*_PATTERNS[function]), result))
     if function in _FUNCTIONS and types[0].kind == "f":
         name, cost = _FUNCTIONS[function]
         return Formula(args, types, _call(f"{name}_{c_type(types[0])}"), cost)
-    if function in _OF_INTEGERS and types[0].kind in "iu":
-        return Formula(args, types, _OF_INTEGERS[function])
+    if function in _OF_INTEGERS and types[0].kind in "iub":
+        return Formula(args, types, _kept(_OF_INTEGERS[function], result))
     raise Inexpressible(f"{function.__name__} of {[str(kind) for kind in types]}")
 
 
@@ -154,7 +113,20 @@ def _kind(arg: Any) -> Any:
 
 
 def _infix(sign: str, binding: int) -> Callable[[Sequence[Text]], Text]:
-    return lambda said: Text(f"{said[0].within(binding)} {sign} {said[1].within(binding + 1)}", binding)
+    """Between bits, and where it is compared, an operand stands in parentheses: C's own order surprises people."""
+    left, right = (binding, binding + 1) if binding > 5 else (6, 6)
+    return lambda said: Text(f"{said[0].within(left)} {sign} {said[1].within(right)}", binding)
+
+
+def _pattern(pattern: str, binding: int) -> Callable[[Sequence[Text]], Text]:
+    return lambda said: Text(pattern.format(*(text.within(binding + 1) for text in said)), binding)
+
+
+def _kept(said: Callable[[Sequence[Text]], Text], result: np.dtype[Any]) -> Callable[[Sequence[Text]], Text]:
+    """The same, within the range of its dtype: C calculates with small integers as with int."""
+    if result.kind not in "iu" or result.itemsize >= 4:
+        return said
+    return lambda operands: Text(f"({c_type(result)}){said(operands).within(8)}", 8)
 
 
 def _call(name: str) -> Callable[[Sequence[Text]], Text]:
@@ -248,9 +220,20 @@ _FUNCTIONS = {
     np.floor_divide: ("floor_divide", 60),
 }
 _OF_INTEGERS: dict[np.ufunc, Callable[[Sequence[Text]], Text]] = {
-    np.maximum: lambda said: Text(f"{said[0].within(6)} > {said[1].within(6)} ? {said[0].said} : {said[1].said}", 1),
-    np.minimum: lambda said: Text(f"{said[0].within(6)} < {said[1].within(6)} ? {said[0].said} : {said[1].said}", 1),
+    np.maximum: lambda said: Text(
+        f"{said[0].within(6)} > {said[1].within(6)} ? {said[0].within(2)} : {said[1].within(2)}", 1
+    ),
+    np.minimum: lambda said: Text(
+        f"{said[0].within(6)} < {said[1].within(6)} ? {said[0].within(2)} : {said[1].within(2)}", 1
+    ),
     np.square: lambda said: Text(f"{said[0].within(7)} * {said[0].within(8)}", 7),
+    np.absolute: lambda said: Text(f"{said[0].within(6)} > 0 ? {said[0].within(2)} : -{said[0].within(9)}", 1),
+    np.floor: _same,
+    np.ceil: _same,
+    np.isnan: lambda said: Text("0"),
+    np.isinf: lambda said: Text("0"),
+    np.isfinite: lambda said: Text("1"),
+    np.sign: lambda said: Text(f"({said[0].within(6)} > 0) - ({said[0].within(6)} < 0)", 6),
 }
 
 REDUCTIONS: dict[np.ufunc, str] = {

@@ -12,7 +12,7 @@ from tinygrad_bn.capturing.flow import Feed, Flow, Step, Store, Value
 from tinygrad_bn.capturing.native.dialect import REDUCTIONS, Inexpressible, c_type, literal, reduction
 from tinygrad_bn.capturing.native.fusing import Plan
 from tinygrad_bn.capturing.native.groups import Group, Joining, Nest, Product
-from tinygrad_bn.capturing.native.looping import Loop, _indented, _merged
+from tinygrad_bn.capturing.native.looping import VARIABLES, Loop, _indented, _merged
 from tinygrad_bn.capturing.native.memory import Memory
 from tinygrad_bn.capturing.native.places import Place, packed
 from tinygrad_bn.variables import Variable
@@ -164,7 +164,8 @@ class Source:
         return [value.origin for value in (*nest.values, *nest.reductions)]
 
     def _labels(self, nest: Nest) -> list[str]:
-        return list(dict.fromkeys(_identifier(step.label or step.function.__name__) for step in self._steps(nest)))
+        labels = [_identifier(step.label or step.function.__name__) for step in self._steps(nest)]
+        return list(dict.fromkeys(labels)) or ["copy"]
 
     def _about(self, nest: Nest) -> list[str]:
         scopes: dict[str, dict[str, None]] = {}
@@ -239,7 +240,11 @@ _HEAD = """#include "runtime.h"
 #define LOOP static __attribute__((noinline)) void
 """
 _SECTIONS = ("Everything that is computed.", "Updates of variables, called if their conditions hold.")
-_RESERVED = {"double", "float", "int", "long", "short", "char", "if", "for", "given", "isnan", "isinf", "isfinite"}
+_WORDS = """auto break case char const continue default do double else enum extern float for goto if inline int long
+    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm
+    typeof linux unix given host loop isnan isinf isfinite signbit memcpy"""
+_RESERVED = {*_WORDS.split(), *VARIABLES}
+"""Words that mean something else in C, or in the text around."""
 
 
 def _last_of_their_kind(flow: Flow) -> set[Value]:

@@ -196,7 +196,10 @@ class Plan:
             value = store.value = self._copy(value)
         old = self._olds.get(store.variable)
         after = [reader.key for reader in self.readers.get(old, ())] if old is not None else []
-        nest = self._rooted([value], squeezed(value.shape), self._section(store), after, early=True)
+        nest = self.home.get(value)
+        section = self._section(store)
+        if not isinstance(nest, Nest) or nest.key[0] != section or nest.key < max(after, default=nest.key):
+            nest = self._rooted([value], squeezed(value.shape), section, after, early=True)
         nest.stores.append(store)
 
     def _next(self, section: int) -> Key:

@@ -15,8 +15,9 @@ from tinygrad_bn.capturing.native.groups import Nest
 from tinygrad_bn.capturing.native.places import packed
 
 _LONG = 2048  # terms from which on a sum of floats is taken in double
+_FEW = 4  # elements in a row, up to which several rows are computed at once
 _SHORT = 60  # characters of an expression that may stand inside another
-_VARIABLES = "ijklmnopqrstuvw"
+VARIABLES = "ijklmnopqrstuvw"
 
 Strides = tuple[int | None, ...]
 """How far the next element lies along each axis of the nest; None along an axis that is gathered."""
@@ -50,7 +51,7 @@ class Loop:
     ) -> None:
         self.nest, self.plan = nest, plan
         self._location, self._called, self._writes = location, called, writes
-        self._names: Counter[str] = Counter()
+        self._names: set[str] = set()
         self._strides: dict[Any, Strides] = {}
         self._uses: Counter[Value] = Counter()
         self._locals: dict[Value, Text] = {}
@@ -106,8 +107,12 @@ class Loop:
         return self._pointers[pointer]
 
     def _numbered(self, name: str) -> str:
-        self._names[name] += 1
-        return name if self._names[name] == 1 else f"{name}_{self._names[name]}"
+        number, unique = 1, name
+        while unique in self._names:
+            number += 1
+            unique = f"{name}_{number}"
+        self._names.add(unique)
+        return unique
 
     def _lines(self) -> list[str]:
         gathering = _Gathering(len(self._axes))
@@ -116,12 +121,15 @@ class Loop:
             self._gather(gathering, result, reduction)
         writes = [self._write(value, root) for value, root in self._writes]  # last: they may lie where others are read
         depth = len(self._axes)
+        by_rows = gathering.is_by_rows and self._axes[-1][0] <= _FEW
         lines = list(gathering.first)
         for level, (length, _) in enumerate(self._axes):
             lines += _indented(gathering.before[level], level)
-            if level == depth - 1 and gathering.clauses:
+            if by_rows and level == depth - 2:  # several rows at once, with short loops unrolled
+                lines += _indented(["#pragma omp simd"], level)
+            elif level == depth - 1 and gathering.clauses and not by_rows:
                 lines += _indented([f"#pragma omp simd {' '.join(gathering.clauses)}"], level)
-            variable = _VARIABLES[level]
+            variable = VARIABLES[level]
             lines += _indented([f"for (long {variable} = 0; {variable} < {length}; {variable}++) {{"], level)
         lines += _indented([*values, *gathering.inside, *writes], depth)
         for level in reversed(range(depth)):
@@ -166,7 +174,7 @@ class Loop:
 
     def _element(self, pointer: str, strides: Strides) -> Text:
         terms = []
-        for (_, axis), variable in zip(self._axes, _VARIABLES, strict=False):
+        for (_, axis), variable in zip(self._axes, VARIABLES, strict=False):
             if strides[axis]:
                 terms.append(variable if strides[axis] == 1 else f"{strides[axis]} * {variable}")
         return Text(f"{pointer}[{' + '.join(terms)}]") if terms else Text(f"*{pointer}", 8)
@@ -216,6 +224,11 @@ class _Gathering:
         self.after: list[list[str]] = [[] for _ in range(depth)]
         self.inside: list[str] = []
         self.clauses: list[str] = []
+
+    @property
+    def is_by_rows(self) -> bool:
+        """Whether all that is gathered is so in the innermost of several loops."""
+        return len(self.before) > 1 and not self.first and not any(self.before[:-1])
 
 
 _SIGNS = {"sum": "+", "product": "*", "all": "&", "any": "|"}

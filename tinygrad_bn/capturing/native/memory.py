@@ -42,7 +42,7 @@ class Memory:
                 if any(reader.key[0] > group.key[0] for reader in readers):
                     raise Inexpressible("an update that reads what another has written on other conditions")
                 if isinstance(group, Product) or self._in_place(group, store, readers, old):
-                    if store.value not in handed:
+                    if store.value not in handed and self.plan.home[store.value] is group:
                         self.written.setdefault(store.value, store)
                     continue
                 group.stores.remove(store)

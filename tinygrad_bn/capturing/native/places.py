@@ -81,7 +81,7 @@ def seen(step: Step, shown: Value, place: Place) -> Place | None:
     try:
         result = step.function(*[probe if arg is shown else arg for arg in step.args], **step.options)
     except (TypeError, IndexError, ValueError) as error:  # there are values among its other arguments
-        raise Inexpressible(f"{step.function.__name__} with arrays") from error
+        raise Inexpressible(f"{step.called} with arrays") from error
     start = _address(result) - _address(block)
     if not 0 <= start < block.nbytes or result.dtype != block.dtype or not np.may_share_memory(result, block):
         return None

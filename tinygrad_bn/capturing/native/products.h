@@ -64,9 +64,8 @@ static inline void NAMED(tile)(long rows, long columns, long depth, REAL alpha, 
 }
 
 /* The product in our own loops: where there is no BLAS, and where a call of it takes longer than the work. */
-static __attribute__((noinline)) void NAMED(portable)(int turned_a, int turned_b, long m, long n, long k, REAL alpha,
-                                                      const REAL *a, long lda, const REAL *b, long ldb, REAL beta,
-                                                      REAL *c, long ldc) {
+static ONE_COPY void NAMED(portable)(int turned_a, int turned_b, long m, long n, long k, REAL alpha, const REAL *a,
+                                     long lda, const REAL *b, long ldb, REAL beta, REAL *c, long ldc) {
     const long row_a = turned_a ? 1 : lda, step_a = turned_a ? lda : 1;
     const long row_b = turned_b ? 1 : ldb, step_b = turned_b ? ldb : 1;
     REAL packed[TILE_DEPTH][NAMED(WIDTH)] __attribute__((aligned(VECTOR_BYTES)));

@@ -49,13 +49,15 @@ enum { VECTOR_BYTES = 16 };
 enum { TILE_ROWS = 8, TILE_DEPTH = 256 };
 
 /* The work of a product is m n k. With a turned right matrix, which a BLAS is slow to copy, it is our own up to the
- * first figure; each thread that shares a product has at least the second. */
-#define OWN_PRODUCT (1L << 22)
+ * first figure, beyond which two threads of the BLAS are faster; each thread of ours has at least the second. */
+#define OWN_PRODUCT (1L << 20)
 #define SHARED_PRODUCT (1L << 21)
 
 #if defined(__clang__)
 #define UNROLLED _Pragma("clang loop unroll(full)")
+#define ONE_COPY __attribute__((noinline))
 #else
+#define ONE_COPY __attribute__((noinline, noclone)) /* copies for other arguments take long to compile */
 #define UNROLLED _Pragma("GCC unroll 16")
 #endif
 

@@ -1,0 +1,72 @@
+"""Wording: numbers, types and expressions as they are written in C."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+
+class Inexpressible(Exception):
+    """A call that the C text cannot say."""
+
+
+C_TYPES = {
+    "f4": "float",
+    "f8": "double",
+    "b1": "uint8_t",
+    "i1": "int8_t",
+    "i2": "int16_t",
+    "i4": "int32_t",
+    "i8": "int64_t",
+    "u1": "uint8_t",
+    "u2": "uint16_t",
+    "u4": "uint32_t",
+    "u8": "uint64_t",
+}
+
+
+def c_type(dtype: np.dtype[Any]) -> str:
+    """The C type of elements of `dtype`."""
+    if not dtype.isnative or dtype.str[1:] not in C_TYPES:
+        raise Inexpressible(f"numbers of dtype {dtype}")
+    return C_TYPES[dtype.str[1:]]
+
+
+def literal(number: Any, dtype: np.dtype[Any]) -> str:
+    """A number as a C constant of `dtype`: in decimal digits that give back the very same bits."""
+    if dtype.kind == "b":
+        return str(int(bool(number)))
+    if dtype.kind in "iu":
+        value = int(number)
+        if value == -(2**63):
+            return "INT64_MIN"
+        return str(value) if abs(value) < 2**31 else f"{value}{'u' * (value > 0)}ll"
+    exact = dtype.type(number)
+    if not math.isfinite(exact):
+        return "NAN" if math.isnan(exact) else "INFINITY" if exact > 0 else "-INFINITY"
+    digits = str(exact)
+    return digits + ".0" * (not set(digits) & set(".e")) + "f" * (dtype.itemsize == 4)
+
+
+class Text:
+    """A C expression, and how tightly its outermost operator binds."""
+
+    __slots__ = ("binding", "said")
+
+    def __init__(self, said: str, binding: int = 9) -> None:
+        self.said, self.binding = said, binding
+
+    def within(self, binding: int) -> str:
+        """The expression as an operand that has to bind at least so tightly."""
+        return self.said if self.binding >= binding else f"({self.said})"
+
+
+def cast(text: Text, source: np.dtype[Any], target: np.dtype[Any]) -> Text:
+    """The expression of one dtype as a number of another, as NumPy casts."""
+    if source == target:
+        return text
+    if target.kind == "b":
+        return Text(f"{text.within(5)} != 0", 4)
+    return Text(f"({c_type(target)}){text.within(8)}", 8)
