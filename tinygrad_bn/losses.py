@@ -18,7 +18,7 @@ import numpy as np
 
 from tinygrad_bn import names, ops
 from tinygrad_bn.errors import SettingError, ShapeError
-from tinygrad_bn.mode import current
+from tinygrad_bn.mode import changed, current
 from tinygrad_bn.module.settings import above_zero
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import Tensor, as_array
@@ -50,6 +50,10 @@ class Loss:
         if current().recorder is None:
             self.check(y_true.value if isinstance(y_true, Tensor) else y_true, y_pred.shape)
         return ops.mean(self.per_sample(y_true, y_pred))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        changed()
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())

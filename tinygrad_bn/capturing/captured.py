@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
 from operator import is_
 from threading import Lock
@@ -16,7 +16,7 @@ from warnings import warn
 import numpy as np
 
 from tinygrad_bn.capturing.executors import chosen
-from tinygrad_bn.capturing.keys import Settings, Surroundings, exchanged, parted, told
+from tinygrad_bn.capturing.keys import Settings, Surroundings, collected, contents, exchanged, others, parted, told
 from tinygrad_bn.capturing.lowering import lowered
 from tinygrad_bn.capturing.passes import simplified
 from tinygrad_bn.capturing.programs import Program
@@ -54,7 +54,7 @@ def capture(function: Callable[..., Any] | None = None, *, executor: str | None 
 class _Call:
     """What a call depends on besides the numbers in its arrays, which are put on the list `arrays`."""
 
-    __slots__ = ("given", "gradients", "named", "things", "training")
+    __slots__ = ("contents", "given", "gradients", "named", "things", "training")
 
     def __init__(
         self, args: tuple[Any, ...], settings: dict[str, Any], arrays: list[Any], mode: Mode, around: Surroundings
@@ -63,7 +63,8 @@ class _Call:
         self.named = parted(settings, arrays) if settings else None
         self.gradients = mode.gradients
         self.training = mode.training
-        self.things = around.things()
+        self.things = [*around.things(), *others(args, settings)]
+        self.contents = contents(self.things)
 
     def is_like(self, other: _Call) -> bool:
         """Whether the same program serves both, told from identities: a quick yes, or no answer."""
@@ -72,12 +73,14 @@ class _Call:
             and self.named == other.named
             and self.gradients is other.gradients
             and self.training is other.training
+            and len(self.things) == len(other.things)
             and all(map(is_, self.things, other.things))
+            and self.contents == other.contents
         )
 
     def key(self) -> Any:
         """What is the same for all calls that one program serves."""
-        return self.given, self.named, self.gradients, self.training, tuple(map(told, self.things))
+        return self.given, self.named, self.gradients, self.training, *map(told, self.things), *self.contents
 
 
 class _Entry:
@@ -160,7 +163,7 @@ class Captured:
     def _recorded(self, call: _Call, args: tuple[Any, ...], settings: dict[str, Any], arrays: Sequence[Any]) -> Any:
         """The result of a call of a new kind, after which its program is known."""
         tensors = [_argument(array) for array in arrays]
-        recording, journal = Recording(), Journal()
+        recording, journal = Recording(tensors), Journal()
         given: dict[int, Any] = {id(array): tensor for array, tensor in zip(arrays, tensors, strict=True)}
         try:
             with using(recorder=recording, journal=journal):
@@ -170,22 +173,23 @@ class Captured:
             self._expect_no_strangers(recording)
             self._expect_no_aliases(recording, arrays)
             results: list[Any] = []
-            parted(result, results)
+            collected(result, results)
             grads = _gradients_left(recording, tensors)
             handed = [value if isinstance(value, Tensor) else Tensor(value) for value in results]
-            flow = lowered(recording, tensors, [*handed, *(gradient for _, gradient in grads)])
+            inherited = _inherited(recording, tensors)
+            olds: list[Any] = [recording.gradients[tensors[place]][0] for place in inherited]
+            flow = lowered(recording, [*tensors, *olds], [*handed, *(gradient for _, gradient in grads)])
             owners = [owner for owner, _ in grads]
-            program = Program(simplified(flow), self.executor, result, owners, self.name)
+            program = Program(simplified(flow), self.executor, result, owners, inherited, self.name)
         except BaseException:
             _undo(journal, recording)
             raise
         first = program.handed([tensor.value.copy() for tensor in handed], [g.value.copy() for _, g in grads], arrays)
-        things = [*recording.modules, *call.things, *args]
+        things = [*recording.modules, *call.things]
         parameters = [variable for variable in recording.variables() if isinstance(variable, Parameter)]
-        present = {leaf: before is not None for leaf, (before, read) in recording.gradients.items() if read}
-        known = Settings(things, parameters, _places(present, tensors))
+        known = Settings(things, parameters, _gradients_expected(recording, tensors), self._surroundings.inner())
         made = [weakref.ref(event.tensor) for event in recording.events if isinstance(event, Made)]
-        del recording, tensors, handed, results, result, grads, flow, given
+        del recording, tensors, handed, results, result, grads, flow, given, olds
         self._expect_nothing_kept(made, journal)
         journal.hand_on(current().journal)
         self._programs.setdefault(call.key(), []).append(_Entry(call, known, program))
@@ -253,17 +257,30 @@ def _undo(journal: Journal, recording: Recording | None) -> None:
         leaf._grad = before
 
 
-def _places(present: Mapping[Tensor, bool], tensors: Sequence[Tensor]) -> list[tuple[Tensor | int, bool]]:
+def _gradients_expected(recording: Recording, tensors: Sequence[Tensor]) -> list[tuple[Tensor | int, bool]]:
     """Whose gradient has to be there before a call, or not to be: a variable, or the argument at a position."""
     positions = {tensor: position for position, tensor in enumerate(tensors)}
-    return [(positions.get(leaf, leaf), there) for leaf, there in present.items()]
+    met = recording.gradients.items()
+    return [(positions.get(leaf, leaf), before is not None) for leaf, (before, read) in met if read]
+
+
+def _inherited(recording: Recording, tensors: Sequence[Tensor]) -> list[int]:
+    """The positions of the arguments whose gradients from before were looked at."""
+    met = [recording.gradients.get(tensor, (None, False)) for tensor in tensors]
+    return [position for position, (before, read) in enumerate(met) if read and before is not None]
 
 
 def _argument(array: Any) -> Tensor:
     """An argument as the function sees it while it is recorded."""
-    if isinstance(array, Tensor):
-        return Tensor(array.value, array.requires_grad)
-    return Tensor(array)
+    if not isinstance(array, Tensor):
+        return Tensor(array)
+    if isinstance(array, Variable):
+        raise CaptureError(f"a captured function reaches variables through its modules; {array.name} was an argument")
+    if array.source is not None and array.requires_grad:
+        raise CaptureError("a captured function takes Tensors that begin a graph; got one with a past: .detach() it")
+    tensor = Tensor(array.value, array.requires_grad)
+    tensor._grad = array._grad
+    return tensor
 
 
 def _gradients_left(recording: Recording, tensors: Sequence[Tensor]) -> list[tuple[Variable | int, Tensor]]:

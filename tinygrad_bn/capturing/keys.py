@@ -53,6 +53,27 @@ def exchanged(given: Any, new: Mapping[int, Any]) -> Any:
     return given
 
 
+def others(args: Iterable[Any], named: Mapping[str, Any]) -> list[Any]:
+    """The arguments that are neither arrays nor numbers."""
+    given = [*args, *named.values()] if named else args
+    return [arg for arg in given if type(arg) not in _SIMPLE and not isinstance(arg, Tensor)]
+
+
+_SIMPLE = {*_BY_VALUE, np.ndarray, list, dict}
+
+
+def collected(given: Any, arrays: list[Any]) -> None:
+    """Put the arrays and Tensors in a nest on the list, as often as they occur."""
+    if isinstance(given, (Tensor, np.ndarray)):
+        arrays.append(given)
+    elif isinstance(given, (list, tuple)):
+        for part in given:
+            collected(part, arrays)
+    elif isinstance(given, Mapping):
+        for part in given.values():
+            collected(part, arrays)
+
+
 def filled(given: Any, arrays: Iterable[Any]) -> Any:
     """The same nest with the next of `arrays` in the place of each array and Tensor."""
     if isinstance(given, (Tensor, np.ndarray)):
@@ -84,7 +105,7 @@ class Surroundings:
     """What a function refers to besides its arguments."""
 
     def __init__(self, function: Any) -> None:
-        self._owners: list[Any] = []  # whose attributes count at every call
+        self._owners: list[Any] = []
         while isinstance(function, MethodType) or hasattr(function, "__wrapped__"):
             if isinstance(function, MethodType):
                 self._owners.append(function.__self__)
@@ -113,6 +134,36 @@ class Surroundings:
             except ValueError:  # not filled yet
                 found.append(None)
         return found
+
+    def inner(self) -> list[Surroundings]:
+        """Of the functions among these objects that are not ours, and of those that they refer to in turn."""
+        found: dict[Any, Surroundings] = {}
+        waiting = self.things()
+        while waiting:
+            thing = waiting.pop()
+            if isinstance(thing, FunctionType) and thing not in found and not thing.__module__.startswith(_OURS):
+                found[thing] = Surroundings(thing)
+                waiting += found[thing].things()
+        return list(found.values())
+
+
+def contents(things: Iterable[Any]) -> list[Any]:
+    """What is inside those that anybody can change without a word: lists, dicts, sets, and plain objects."""
+    return [_inside(thing) for thing in things if _is_open(type(thing))]
+
+
+_OURS = (f"{__name__.partition('.')[0]}.", "numpy.")
+_open: dict[type, bool] = {}
+
+
+def _is_open(kind: type) -> bool:
+    """Whether things of this kind change without telling `mode.changed`."""
+    if kind not in _open:
+        own: Any = kind.__setattr__
+        plain = own is object.__setattr__ and "__dict__" in dir(kind)
+        closed = (FunctionType, ModuleType, MethodType, type, Tensor, np.ndarray, np.random.Generator)
+        _open[kind] = kind in (list, dict, set) or (plain and not issubclass(kind, closed))
+    return _open[kind]
 
 
 _named: dict[CodeType, tuple[str, ...]] = {}
@@ -146,11 +197,20 @@ class Settings:
     """
 
     def __init__(
-        self, things: Iterable[Any], variables: Iterable[Variable], gradients: Sequence[tuple[Tensor | int, bool]] = ()
+        self,
+        things: Iterable[Any],
+        variables: Iterable[Variable],
+        gradients: Sequence[tuple[Tensor | int, bool]] = (),
+        functions: Iterable[Surroundings] = (),
     ) -> None:
-        self._things = list({id(thing): thing for thing in things if _has_settings(thing)}.values())
+        met = [thing for thing in things if _has_settings(thing)]
+        met += [value for thing in met for value in vars(thing).values() if _tells(value)]
+        self._things = list({id(thing): thing for thing in met}.values())
         self._variables = list(variables)
         self._gradients = gradients
+        inner = [Surroundings(value) for thing in self._things for value in vars(thing).values() if _is_theirs(value)]
+        self._functions = [*functions, *inner, *(deeper for each in inner for deeper in each.inner())]
+        self._met = self._look_around()
         self._epoch = mode.epoch()
         self._known = self._look()
 
@@ -160,27 +220,54 @@ class Settings:
             owner: Any = arrays[leaf] if isinstance(leaf, int) else leaf
             if (owner._grad is not None) is not there:
                 return False
+        if self._functions and self._look_around() != self._met:
+            return False
         if self._epoch != mode.epoch():
             if self._look() != self._known:
                 return False
             self._epoch = mode.epoch()
         return True
 
+    def _look_around(self) -> list[Any]:
+        """What user's functions refer to, which nobody tells when it changes."""
+        things = [thing for each in self._functions for thing in each.things()]
+        return [*map(told, things), *contents(things)]
+
     def _look(self) -> list[Any]:
         seen: list[Any] = []
         for thing in self._things:
             counting = getattr(thing, "counters", ())
-            held = {name: _inside(value) for name, value in vars(thing).items() if name not in counting}
+            held = {name: _held(value) for name, value in vars(thing).items() if name not in counting}
             held.update({name: getattr(thing, name, None) for name in ("training", "_trainable")})  # or their class's
             seen.append(held)
         return [*seen, [variable.requires_grad for variable in self._variables]]
+
+
+def _is_theirs(value: Any) -> bool:
+    return isinstance(value, FunctionType) and not value.__module__.startswith(_OURS)
+
+
+def _tells(value: Any) -> bool:
+    """Whether it says so when an attribute of it is set, as modules, losses and optimizers do."""
+    return _has_settings(value) and not _is_open(type(value))
 
 
 def _has_settings(thing: Any) -> bool:
     return hasattr(thing, "__dict__") and not isinstance(thing, (type, FunctionType, ModuleType))
 
 
-def _inside(value: Any) -> Any:
-    if isinstance(value, list):
-        return list, tuple(map(told, value))
-    return told(value)
+def _held(value: Any) -> Any:
+    """What an attribute holds: of a list, its elements."""
+    return (list, tuple(map(told, value))) if isinstance(value, list) else told(value)
+
+
+def _inside(thing: Any) -> Any:
+    """What a list, dict, set or object holds, one level deep; of all else, what tells it from others."""
+    if isinstance(thing, (list, set)):
+        return type(thing), tuple(map(told, thing))
+    if isinstance(thing, dict):
+        return dict, tuple([(name, told(value)) for name, value in thing.items()])
+    if _is_open(type(thing)):
+        counting = getattr(thing, "counters", ())
+        return _Same(thing), tuple([(name, told(v)) for name, v in vars(thing).items() if name not in counting])
+    return told(thing)

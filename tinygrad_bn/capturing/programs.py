@@ -28,19 +28,31 @@ class Program:
     Args:
         result: what the function returned.
         owners: who has a gradient afterwards: a variable, or the position of an argument.
+        inherited: the positions of the arguments whose gradients the step goes on from.
     """
 
-    def __init__(self, flow: Flow, executor: str, result: Any, owners: Sequence[Variable | int], name: str) -> None:
+    def __init__(
+        self,
+        flow: Flow,
+        executor: str,
+        result: Any,
+        owners: Sequence[Variable | int],
+        inherited: Sequence[int],
+        name: str,
+    ) -> None:
         self.flow = flow
         self.name = name
         self._shape = _emptied(result)
         self._is_flat = type(self._shape) is tuple and all(part is _HOLE for part in self._shape)
         self._owners = owners
+        self._inherited = inherited
         self._runner = runner(flow, executor)
 
     def run(self, arrays: Sequence[Any]) -> Any:
         """What the step returns for these arrays and Tensors."""
         values = [array.value if isinstance(array, Tensor) else array for array in arrays]
+        if self._inherited:
+            values += [arrays[place]._grad.value for place in self._inherited]
         results = self._runner.run(values)
         if not self._owners:
             return self.handed(results, (), arrays)

@@ -49,16 +49,18 @@ class Recording(Recorder):
     """What has happened, in order.
 
     Attributes:
-        made: what operations gave, and what was assigned.
+        events: what operations gave, and what was assigned.
         origins: for Tensors that no operation made: the Tensor whose values they show, or the feed they come from.
         checks: the Tensors that have to be true, with the exception for when one is not.
         actions: what is to happen with the updates, and on which conditions.
         modules: all modules that ran.
+        arguments: the Tensors that stand for the arrays of the call.
         gradients: for the leaves whose gradient mattered, the one that was there before, and whether it was looked at.
         refusal: why it cannot be captured, if it cannot.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, arguments: Iterable[Tensor] = ()) -> None:
+        self.arguments = dict.fromkeys(arguments)
         self.events: list[Made | Assigned] = []
         self.origins: dict[Tensor, Tensor | Feed] = {}
         self.checks: list[tuple[Tensor, Callable[[], Exception]]] = []
@@ -167,16 +169,16 @@ class Recording(Recorder):
         return tuple(good for frame, good in self._conditions if id(frame) in running)
 
     def outside(self, what: str) -> None:
-        self._refuse(
-            f"a captured step cannot do this, since no replay would: {what}, {users_line()}. Do it before a call"
-        )
+        self._refuse(f"a captured step cannot do what no replay would: {what}, {users_line()}. Do it before a call")
 
     def gradient(self, leaf: Tensor, read: bool) -> None:
         if leaf in self.gradients:
             return
         before = leaf._grad
         self.gradients[leaf] = before, read
-        if read and before is not None and before.source is None and before not in self.origins:
+        if before is None or before.source is not None or before in self.origins:
+            return
+        if read and leaf not in self.arguments:
             self.origins[before] = Feed(lambda: leaf._grad.value)  # type: ignore[union-attr]
 
     def count(self, counter: Any) -> None:

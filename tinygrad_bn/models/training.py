@@ -15,6 +15,7 @@ from tinygrad_bn.capturing import capture, chosen
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.losses import Loss
 from tinygrad_bn.metrics import Metric
+from tinygrad_bn.mode import changed
 from tinygrad_bn.models.data import batches
 from tinygrad_bn.optimizers import Optimizer
 from tinygrad_bn.tensors import Tensor
@@ -32,7 +33,11 @@ class Step:
 
     def __init__(self, model: Model, optimizer: Optimizer, loss: Loss) -> None:
         self.model, self.optimizer, self.loss = model, optimizer, loss
-        self.parameters: list[Parameter] = model.parameters()
+        self.parameters: tuple[Parameter, ...] = tuple(model.parameters())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        changed()
 
     def __call__(self, x: Any, y: Any) -> tuple[Any, Any]:
         """The loss of a batch before the step, and the predictions."""
