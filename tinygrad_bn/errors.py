@@ -35,5 +35,9 @@ class CaptureError(RuntimeError):
     """A function cannot be captured, or a captured one cannot be run as it was called."""
 
 
+class CaptureBusyError(CaptureError):
+    """A captured function was called while it was running."""
+
+
 class NativeError(RuntimeError):
     """A captured step could not be made into a native program."""

@@ -21,7 +21,7 @@ from tinygrad_bn.capturing.lowering import lowered
 from tinygrad_bn.capturing.passes import simplified
 from tinygrad_bn.capturing.programs import Program
 from tinygrad_bn.capturing.recording import Made, Recording
-from tinygrad_bn.errors import CaptureError
+from tinygrad_bn.errors import CaptureBusyError, CaptureError
 from tinygrad_bn.mode import Journal, Mode, current, using
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Parameter, Variable
@@ -128,7 +128,9 @@ class Captured:
         if mode.recorder is not None or self.executor == "eager":
             return self.function(*args, **settings)
         if self._lock.locked():
-            raise CaptureError(f"{self!r} is running already: a captured function cannot run twice at the same time")
+            raise CaptureBusyError(
+                f"{self!r} is running already, and cannot run twice at the same time: capture it once for each thread"
+            )
         with self._lock:  # an interrupt finds no moment between taking it and the promise to give it back
             arrays: list[Any] = []
             call = _Call(args, settings, arrays, mode, self._surroundings)
@@ -176,6 +178,7 @@ class Captured:
             collected(result, results)
             grads = _gradients_left(recording, tensors)
             handed = [value if isinstance(value, Tensor) else Tensor(value) for value in results]
+            recording.expect_present(handed)
             inherited = _inherited(recording, tensors)
             olds: list[Any] = [recording.gradients[tensors[place]][0] for place in inherited]
             flow = lowered(recording, [*tensors, *olds], [*handed, *(gradient for _, gradient in grads)])
@@ -193,6 +196,7 @@ class Captured:
         self._expect_nothing_kept(made, journal)
         journal.hand_on(current().journal)
         self._programs.setdefault(call.key(), []).append(_Entry(call, known, program))
+        self._programs.move_to_end(call.key())
         self._make_room()
         return first
 
@@ -218,6 +222,11 @@ class Captured:
             for tensor in event.tensor.source[1] if isinstance(event, Made) else (event.data,):  # type: ignore[index]
                 if not isinstance(tensor, Tensor) or isinstance(tensor, Variable) or tensor in own:
                     continue
+                if tensor.version is not None and tensor not in recording.origins:
+                    raise CaptureError(
+                        f"{self.name} uses a view of a variable, of shape {tensor.shape}, that was taken before the "
+                        "call: take it in the step"
+                    )
                 if tensor.source is not None:
                     raise CaptureError(
                         f"{self.name} uses a Tensor of shape {tensor.shape} that was computed before the call"
@@ -286,5 +295,6 @@ def _argument(array: Any) -> Tensor:
 def _gradients_left(recording: Recording, tensors: Sequence[Tensor]) -> list[tuple[Variable | int, Tensor]]:
     """Who has a gradient of the recording afterwards, a variable or the argument at a position, and that gradient."""
     own = {event.tensor for event in recording.events if isinstance(event, Made)}
+    own.update(recording.origins)
     owners: list[tuple[Variable | int, Tensor]] = [*enumerate(tensors), *((v, v) for v in recording.variables())]
     return [(owner, leaf._grad) for owner, leaf in owners if leaf._grad is not None and leaf._grad in own]

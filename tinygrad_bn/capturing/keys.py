@@ -223,9 +223,10 @@ class Settings:
         if self._functions and self._look_around() != self._met:
             return False
         if self._epoch != mode.epoch():
+            epoch = mode.epoch()
             if self._look() != self._known:
                 return False
-            self._epoch = mode.epoch()
+            self._epoch = epoch
         return True
 
     def _look_around(self) -> list[Any]:

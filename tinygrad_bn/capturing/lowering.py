@@ -76,6 +76,7 @@ class _Lowering:
         self.stores: dict[Variable, Store] = {}
         self._numbered: dict[Any, Value] = {}
         self._constants: dict[Any, Value] = {}
+        self._keys: list[NDArray[Any]] = []
         self._names: dict[int, dict[int, str]] = {}
 
     def value(self, tensor: Tensor) -> Value:
@@ -100,7 +101,9 @@ class _Lowering:
         if array.size <= 64:
             key = array.shape, array.dtype, array.strides, array.tobytes()
         if key not in self._constants:
-            self._constants[key] = Value(array, Constant())
+            kept = array if not array.flags.writeable else array.copy("K")
+            self._keys.append(array)  # its identity is in use as long as this lives
+            self._constants[key] = Value(kept, Constant())
         return self._constants[key]
 
     def argument(self, arg: Any) -> Any:

@@ -111,6 +111,12 @@ class Recording(Recorder):
                 f"{users_line()}: take the view again, or .copy() it before the update"
             )
 
+    def expect_present(self, results: Iterable[Tensor]) -> None:
+        """Raise if one of these shows a variable that has been written since."""
+        for tensor in results:
+            if tensor.version is not None and not isinstance(tensor, Variable):
+                self._refuse_if_overwritten(tensor)
+
     def detached(self, new: Tensor, tensor: Tensor) -> None:
         self.origins[new] = tensor
 

@@ -20,9 +20,10 @@ class _Reading:
 
     def graph(self, title: str) -> Graph:
         graph = Graph(title)
+        ends = set(self.flow.ends())
         for value in self.flow.sources():
             kind = self.flow.kind(value)
-            if kind != "constant" or value.shape:
+            if kind != "constant" or value.shape or value in ends:
                 self._nodes[value] = graph.add(Node(kind, self.flow.called(value), [_array(value)]))
         for step in self.flow.steps:
             arguments = [self._nodes[value] for value in step.inputs() if value in self._nodes]

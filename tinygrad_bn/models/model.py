@@ -128,7 +128,9 @@ class Model(Module):
             raise SettingError("fit expects a model with trainable parameters; this one has none")
         rng = generator(seed=seed) if shuffle else None
         self.history = history
-        Training(self, step, data, validation, batch_size=batch_size, rng=rng, callbacks=listeners).run(epochs)
+        Training(
+            self, step, data, validation, batch_size=batch_size, rng=rng, callbacks=listeners, executor=executor
+        ).run(epochs)
         return history
 
     @names.checked
@@ -201,9 +203,9 @@ class Model(Module):
 
         return export_c(self, path, x, batch_size)
 
-    def measure(self, data: Examples, batch_size: int) -> dict[str, float]:
+    def measure(self, data: Examples, batch_size: int, executor: str | None = None) -> dict[str, float]:
         """Loss and metrics on checked data, by name, in inference mode."""
-        measured = self._inference("_measured")
+        measured = self._inference("_measured", executor)
         averages = Averages(self.metrics)
         with no_grad(), np.errstate(over="ignore", invalid="ignore"):
             for x, y in batches(data, batch_size):
@@ -215,9 +217,9 @@ class Model(Module):
         y_pred = self(x, training=False)
         return self._compiled("evaluate")[1](y, y_pred), y_pred
 
-    def _inference(self, name: str) -> Replayed:
+    def _inference(self, name: str, executor: str | None = None) -> Replayed:
         """A method of this model that changes nothing, captured."""
-        executor = chosen(None)
+        executor = chosen(executor)
         if name not in self._captured or self._captured[name].executor != executor:
             self._captured[name] = Replayed(getattr(self, name), executor)
         return self._captured[name]

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygrad_bn.callbacks import Callback
 from tinygrad_bn.capturing import capture, chosen
-from tinygrad_bn.errors import CaptureError
+from tinygrad_bn.errors import CaptureBusyError, CaptureError
 from tinygrad_bn.losses import Loss
 from tinygrad_bn.metrics import Metric
 from tinygrad_bn.mode import changed
@@ -64,6 +64,10 @@ class Step:
             parameter.grad = None
 
 
+_MOST_SHAPES = 8
+"""Batches of so many shapes are captured; those of others run eagerly."""
+
+
 class Replayed:
     """A step that is captured, and runs eagerly where it cannot be, after saying why.
 
@@ -74,14 +78,22 @@ class Replayed:
     def __init__(self, step: Any, executor: str | None) -> None:
         self.step = step
         self.executor = chosen(executor)
+        self._shapes: set[Any] = set()
         self._run: Callable[..., Any] = step if self.executor == "eager" else capture(step, executor=self.executor)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.step, self.executor)  # copies are captured anew
 
     def __call__(self, *arrays: Any) -> Any:
+        shapes = tuple([array.shape for array in arrays])
+        if shapes not in self._shapes:
+            if len(self._shapes) == _MOST_SHAPES:  # recording each anew would take longer than it saves
+                return self.step(*arrays)
+            self._shapes.add(shapes)
         try:
             return self._run(*arrays)
+        except CaptureBusyError:  # another thread's call; this one need not wait
+            return self.step(*arrays)
         except CaptureError as error:
             warnings.warn(f"this model runs without capture, and so more slowly: {error}", stacklevel=6)
             self._run = self.step
@@ -149,9 +161,10 @@ class Training:
         batch_size: int,
         rng: np.random.Generator | None,
         callbacks: Sequence[Callback],
+        executor: str | None = None,
     ) -> None:
         self.model, self.step, self.data, self.validation = model, step, data, validation
-        self.batch_size, self.rng, self.callbacks = batch_size, rng, callbacks
+        self.batch_size, self.rng, self.callbacks, self.executor = batch_size, rng, callbacks, executor
 
     def run(self, epochs: int) -> None:
         """Train. However it ends, the model is then in inference mode and the callbacks know that it is over."""
@@ -181,7 +194,7 @@ class Training:
             callback.on_epoch_begin(epoch)
         logs = self._learned()
         if self.validation is not None:
-            measured = self.model.measure(self.validation, self.batch_size)
+            measured = self.model.measure(self.validation, self.batch_size, self.executor)
             logs |= {f"val_{name}": value for name, value in measured.items()}
         for callback in self.callbacks:
             callback.on_epoch_end(epoch, logs)

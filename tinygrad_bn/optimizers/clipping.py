@@ -121,7 +121,7 @@ class Clipping:
         return gradients, finite if self.nonfinite == "skip" else True
 
     def _limited(self, gradients: Sequence[Array], norms: Sequence[Array], norm: Array) -> Sequence[Array]:
-        limit = feed(self._limit, lambda: self._limit)
+        limit = feed(self._limit)
         factor = shrinkage(norm, limit)
         self._factor.assign(factor, self.owner)
         self._acted.assign(self._acted + ops.discretize(factor < 1.0, dtype="int64"), self.owner)

@@ -77,7 +77,9 @@ class Limit:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, optimizer: Optimizer, owner: type) -> float | None:
+    def __get__(self, optimizer: Optimizer | None, owner: type) -> Any:
+        if optimizer is None:
+            return self
         clipping = optimizer.clipping
         return clipping.limit if clipping is not None and clipping.kind == self.name else None
 
