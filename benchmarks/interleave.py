@@ -50,9 +50,20 @@ class Contender:
     def burst(self, seconds: float) -> None:
         """Take samples for about so long, and keep them all."""
         assert self.process.stdin is not None
+        self._signal("SIGCONT")
         with suppress(BrokenPipeError):  # it has ended: the missing answer tells
             print(seconds, file=self.process.stdin, flush=True)
         self.bursts.append(self._answer())
+        self.rest()
+
+    def rest(self) -> None:
+        """Stand still: some keep threads that spin while they wait, and would slow the others."""
+        self._signal("SIGSTOP")
+
+    def _signal(self, name: str) -> None:
+        number = getattr(signal, name, None)  # not on Windows
+        if number is not None:
+            self.process.send_signal(number)
 
     def figures(self) -> Figures:
         """What the bursts have shown."""
@@ -88,6 +99,7 @@ def compare(
             try:
                 racing.append(Contender(suite.name, name, case))
                 stack.callback(racing[-1].close)
+                racing[-1].rest()
             except Unprepared as reason:
                 refused[name] = str(reason)
             tell(name)

@@ -177,12 +177,22 @@ def test_logits_in_the_place_of_probabilities_raise():
     assert np.isnan(losses.SparseCategoricalCrossentropy()(LABELS, PROBABILITIES * np.nan))  # divergence is no misuse
 
 
-def test_values_are_not_looked_at_while_recording_but_shapes_are():
-    loss, y_pred = losses.SparseCategoricalCrossentropy(), tg.softmax(tg.tensor(LOGITS))
-    with using(recorder=Recorder()):
-        assert loss(LABELS + 1, y_pred).shape == ()
+def test_a_recorder_is_told_what_must_hold_of_the_truth_and_shapes_are_looked_at():
+    class Guards(Recorder):
+        def __init__(self):
+            self.good = []
+
+        def guard(self, good, explain):
+            self.good.append((bool(good.value), explain()))
+            return True
+
+    loss, y_pred, guards = losses.SparseCategoricalCrossentropy(), tg.softmax(tg.tensor(LOGITS)), Guards()
+    with using(recorder=guards):
+        assert loss(tg.tensor(LABELS), y_pred).shape == loss(tg.tensor(LABELS + 9), y_pred).shape == ()
         with pytest.raises(ShapeError):
             loss(LABELS[:3], y_pred)
+    assert [good for good, _ in guards.good] == [True, False]
+    assert isinstance(guards.good[1][1], ValueError)
 
 
 def test_get():

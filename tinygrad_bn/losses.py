@@ -12,13 +12,14 @@ All other probabilities are made to sum to 1, where they are of one choice, and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from tinygrad_bn import names, ops
 from tinygrad_bn.errors import SettingError, ShapeError
-from tinygrad_bn.mode import changed, current
+from tinygrad_bn.mode import changed, current, guard
 from tinygrad_bn.module.settings import above_zero
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import Tensor, as_array
@@ -43,13 +44,30 @@ class Loss:
 
         Raises:
             ShapeError: the shapes do not belong together, or there is no sample.
-            ValueError: the truth is out of range. Values are not looked at while a step is being recorded.
+            ValueError: the truth is out of range.
         """
+        return self._of(y_true, y_pred, check=True)
+
+    def unchecked(self, y_true: Any, y_pred: Any) -> Array:
+        """The same for a truth that `check` has seen already."""
+        return self._of(y_true, y_pred, check=False) if type(self).__call__ is Loss.__call__ else self(y_true, y_pred)
+
+    def _of(self, y_true: Any, y_pred: Any, check: bool) -> Array:
         y_pred = _floating(y_pred)
         y_true = self.aligned(y_true if isinstance(y_true, Tensor) else as_array(y_true), y_pred.shape)
-        if current().recorder is None:
+        if check and current().recorder is None:
             self.check(y_true.value if isinstance(y_true, Tensor) else y_true, y_pred.shape)
+        elif check and (bounds := self.bounds(y_pred.shape)) is not None:
+            within = ops.logical_and(y_true >= bounds[0], y_true <= bounds[1])
+            guard(ops.all(within), partial(self._out_of, bounds))
         return ops.mean(self.per_sample(y_true, y_pred))
+
+    def bounds(self, shape: tuple[int, ...]) -> tuple[float, float] | None:
+        """Between which numbers the truth for predictions of `shape` lies, where there are such: every replay looks."""
+        return None
+
+    def _out_of(self, bounds: tuple[float, float]) -> ValueError:
+        return ValueError(f"{self._name} expects y_true from {bounds[0]} to {bounds[1]}; got something outside")
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -121,6 +139,9 @@ class _Crossentropy(Loss):
     """What the cross-entropies share: they look for logits."""
 
     _activation: Any
+
+    def bounds(self, shape: tuple[int, ...]) -> tuple[float, float] | None:
+        return 0, 1
 
     def __init__(self, from_logits: bool = False) -> None:
         self.from_logits = from_logits
@@ -223,6 +244,9 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         raise ShapeError(
             f"{self._name} expects labels of shape {shape[:-1]} for y_pred of shape {shape}; got {y_true.shape}{hint}"
         )
+
+    def bounds(self, shape: tuple[int, ...]) -> tuple[float, float] | None:
+        return 0, shape[-1] - 1
 
     def check(self, y_true: NDArray[Any], shape: tuple[int, ...]) -> None:
         classes = shape[-1]

@@ -492,3 +492,76 @@ def test_nothing_keeps_a_captured_model_alive():
     del step, net, captured
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize("wrong", [99, -1])
+def test_a_label_that_is_no_class_stops_a_replay(wrong):
+    loss_of = tg.losses.SparseCategoricalCrossentropy(from_logits=True)
+    net, optimizer = model(), SGD(0.1)
+
+    @capture
+    def step(x, labels):
+        loss = loss_of(labels, net(x))
+        loss.backward()
+        optimizer.step(net.parameters())
+        net.zero_grad()
+        return loss
+
+    step(X, LABELS)
+    before, labels = bits(net), LABELS.copy()
+    labels[3] = wrong
+    with pytest.raises(ValueError, match="y_true from 0 to 1; got something outside"):
+        step(X, labels)
+    assert bits(net) == before
+
+
+def test_what_users_functions_refer_to_is_watched():
+    class Settings:
+        k = 1.0
+
+    settings, table = Settings(), {"k": 1.0}
+    captured = capture(lambda x, span: scaled(x) * settings.k * table["k"] * span.start)
+
+    def scaled(x):
+        return x * factor
+
+    for factor, settings.k, table["k"], start in [(1.0, 1.0, 1.0, 1), (2.0, 1.0, 1.0, 1000), (1.0, 3.0, 5.0, 1001)]:
+        expected = X * np.float32(factor) * np.float32(settings.k) * np.float32(table["k"]) * np.float32(start)
+        np.testing.assert_allclose(captured(X, range(start, start + 1)), expected, rtol=1e-6)
+
+
+def test_groups_of_updates_read_what_was_there_before_any_of_them():
+    a, b = tg.Parameter(np.ones(3, np.float32)), tg.Parameter(np.zeros(3, np.float32))
+
+    def make(wrap):
+        def careful(x, new):
+            if tg.mode.guard((x > 0).all()):
+                b.assign(new)
+
+        def step(x):
+            new = a * 2.0 + b
+            a.assign(a + 1.0)
+            careful(x, new)
+
+        a.assign(1.0)
+        b.assign(0.0)
+        run = wrap(step)
+        for number in (1.0, -1.0, 2.0):
+            run(tg.tensor(np.full(3, number, np.float32)))
+        return a.numpy().tolist(), b.numpy().tolist()
+
+    assert make(capture) == make(lambda f: f)
+
+
+def test_draws_may_go_straight_into_a_variable():
+    w = tg.Parameter(-np.ones(3, np.float32))
+
+    def make(wrap):
+        tg.set_random_seed(0)
+        w.assign(-1.0)
+        run = wrap(lambda: w.assign(w + tg.dropout(tg.tensor(np.ones(3, np.float32)), 0.5)))
+        for _ in range(3):
+            run()
+        return w.numpy().tolist()
+
+    assert make(capture) == make(lambda f: f)

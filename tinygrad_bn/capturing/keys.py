@@ -141,7 +141,11 @@ class Surroundings:
         waiting = self.things()
         while waiting:
             thing = waiting.pop()
-            if isinstance(thing, FunctionType) and thing not in found and not thing.__module__.startswith(_OURS):
+            if (
+                isinstance(thing, FunctionType)
+                and thing not in found
+                and not (thing.__module__ or "").startswith(_OURS)
+            ):
                 found[thing] = Surroundings(thing)
                 waiting += found[thing].things()
         return list(found.values())
@@ -245,7 +249,7 @@ class Settings:
 
 
 def _is_theirs(value: Any) -> bool:
-    return isinstance(value, FunctionType) and not value.__module__.startswith(_OURS)
+    return isinstance(value, FunctionType) and not (value.__module__ or "").startswith(_OURS)
 
 
 def _tells(value: Any) -> bool:

@@ -215,7 +215,7 @@ class Model(Module):
 
     def _measured(self, x: Any, y: Any) -> tuple[Any, Any]:
         y_pred = self(x, training=False)
-        return self._compiled("evaluate")[1](y, y_pred), y_pred
+        return self._compiled("evaluate")[1].unchecked(y, y_pred), y_pred
 
     def _inference(self, name: str, executor: str | None = None) -> Replayed:
         """A method of this model that changes nothing, captured."""

@@ -42,7 +42,7 @@ class Step:
     def __call__(self, x: Any, y: Any) -> tuple[Any, Any]:
         """The loss of a batch before the step, and the predictions."""
         y_pred = self.model(x)
-        loss = self.loss(y, y_pred)
+        loss = self.loss.unchecked(y, y_pred)
         if not isinstance(loss, Tensor) or not loss.requires_grad:
             left = "the loss" if isinstance(y_pred, Tensor) and y_pred.requires_grad else "some layer"
             raise TypeError(
