@@ -39,6 +39,7 @@ class Contender:
             raise
         self.losses: list[float] = prepared["losses"]
         self.bursts: list[list[float]] = []
+        self.rest()
 
     def _answer(self) -> Any:
         assert self.process.stdout is not None
@@ -99,7 +100,6 @@ def compare(
             try:
                 racing.append(Contender(suite.name, name, case))
                 stack.callback(racing[-1].close)
-                racing[-1].rest()
             except Unprepared as reason:
                 refused[name] = str(reason)
             tell(name)
