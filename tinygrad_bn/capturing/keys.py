@@ -141,11 +141,7 @@ class Surroundings:
         waiting = self.things()
         while waiting:
             thing = waiting.pop()
-            if (
-                isinstance(thing, FunctionType)
-                and thing not in found
-                and not (thing.__module__ or "").startswith(_OURS)
-            ):
+            if _is_theirs(thing) and thing not in found:
                 found[thing] = Surroundings(thing)
                 waiting += found[thing].things()
         return list(found.values())
@@ -166,7 +162,8 @@ def _is_open(kind: type) -> bool:
         own: Any = kind.__setattr__
         plain = own is object.__setattr__ and "__dict__" in dir(kind)
         closed = (FunctionType, ModuleType, MethodType, type, Tensor, np.ndarray, np.random.Generator)
-        _open[kind] = kind in (list, dict, set) or (plain and not issubclass(kind, closed))
+        ours = kind.__module__.startswith(_OURS)
+        _open[kind] = kind in (list, dict, set) or (plain and not ours and not issubclass(kind, closed))
     return _open[kind]
 
 
