@@ -251,7 +251,8 @@ def _is_theirs(value: Any) -> bool:
 
 def _tells(value: Any) -> bool:
     """Whether it says so when an attribute of it is set, as modules, losses and optimizers do."""
-    return _has_settings(value) and not _is_open(type(value))
+    own: Any = type(value).__setattr__
+    return _has_settings(value) and own is not object.__setattr__
 
 
 def _has_settings(thing: Any) -> bool:
