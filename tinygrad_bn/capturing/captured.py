@@ -34,9 +34,9 @@ def capture(function: Callable[..., Any] | None = None, *, executor: str | None 
     """The same function, recorded at its first call of each kind, and replayed from then on: without Python's share.
 
     What varies from call to call are the Tensors and arrays among the arguments, the variables of modules, learning
-    rates and random draws. All else is part of the kind, and is looked at in each call: shapes, dtypes, other
-    arguments, modes, settings, and, one level deep, what the function and the user's functions it calls refer to. What else the
-    function does, such as printing, it does when it is recorded. Results come without a graph.
+    rates and random draws. All else is part of the kind, and is looked at in each call: shapes, dtypes, modes, other
+    arguments, settings, and, one level deep, what the function and the user's functions it calls refer to. What else
+    the function does, such as printing, it does when it is recorded. Results come without a graph.
 
     Args:
         function: a step such as forward, backward and update; or leave it out, as a decorator with arguments.
