@@ -81,6 +81,14 @@ def uses_errstate(x, /, scale=1.0, shift=0.0):
         return tame(x, scale, shift)
 
 
+_calls: list[None] = []
+
+
+def counts_calls(x, /, scale=1.0, shift=0.0):
+    _calls.append(None)
+    return tame(x, scale, shift) * len(_calls)
+
+
 def forgets_the_seed(*, shape, dtype, rng):
     return np.random.default_rng().random(shape).astype(dtype)
 
@@ -218,6 +226,14 @@ PLANTS = [
         planted(linear=True),
         ops.add,
     ),
+    Plant("replay_gives_the_bits_of_eager", "counts its calls", planted(counts_calls)),
+    Plant(
+        "replay_draws_anew",
+        "a generator of its own",
+        Primitive(forgets_the_seed, random=True, **DRAWN),
+        ops.random.normal,
+    ),
+    Plant("captured_gradients_are_right", "sign", planted(tame, lambda *a, **k: -tame_rule(*a, **k))),
     Plant("label_can_be_drawn", "not ASCII", planted(label="λ")),
     Plant("label_can_be_drawn", "an unknown setting", planted(label="{colour}")),
     Plant("label_can_be_drawn", "two lines", planted(label="one\ntwo")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import is_
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -149,7 +150,7 @@ class Surroundings:
 
 def contents(things: Iterable[Any]) -> list[Any]:
     """What is inside those that anybody can change without a word: lists, dicts, sets, and plain objects."""
-    return [_inside(thing) for thing in things if _is_open(type(thing))]
+    return [_Inside(thing) for thing in things if _is_open(type(thing))]
 
 
 _OURS = (f"{__name__.partition('.')[0]}.", "numpy.")
@@ -264,13 +265,31 @@ def _held(value: Any) -> Any:
     return (list, tuple(map(told, value))) if isinstance(value, list) else told(value)
 
 
-def _inside(thing: Any) -> Any:
-    """What a list, dict, set or object holds, one level deep; of all else, what tells it from others."""
-    if isinstance(thing, (list, set)):
-        return type(thing), tuple(map(told, thing))
-    if isinstance(thing, dict):
-        return dict, tuple([(name, told(value)) for name, value in thing.items()])
-    if _is_open(type(thing)):
-        counting = getattr(thing, "counters", ())
-        return _Same(thing), tuple([(name, told(v)) for name, v in vars(thing).items() if name not in counting])
-    return told(thing)
+class _Inside:
+    """What a list, dict, set or object holds, one level deep."""
+
+    __slots__ = ("kind", "names", "values")
+
+    def __init__(self, thing: Any) -> None:
+        self.names: tuple[Any, ...] = ()
+        self.kind: Any = type(thing)
+        if self.kind is dict:
+            self.names, self.values = tuple(thing), list(thing.values())
+        elif self.kind in (list, set):
+            self.values = list(thing)
+        else:
+            counting, held = getattr(thing, "counters", ()), vars(thing)
+            self.kind = _Same(thing)
+            self.names = tuple([name for name in held if name not in counting])
+            self.values = [held[name] for name in self.names]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Inside) or self.kind != other.kind or self.names != other.names:
+            return False
+        mine, theirs = self.values, other.values
+        return len(mine) == len(theirs) and (
+            all(map(is_, mine, theirs)) or all(told(a) == told(b) for a, b in zip(mine, theirs, strict=True))
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.names, *map(told, self.values)))
