@@ -201,7 +201,7 @@ class Model(Module):
         """
         from tinygrad_bn.capturing.native.export import export_c  # what few need
 
-        return export_c(self, path, x, batch_size)
+        return export_c(self, path, x, natural("export_c", "batch_size", batch_size))
 
     def measure(self, data: Examples, batch_size: int, executor: str | None = None) -> dict[str, float]:
         """Loss and metrics on checked data, by name, in inference mode."""

@@ -20,7 +20,6 @@ from tinygrad_bn.capturing.native.portable import helpers
 from tinygrad_bn.capturing.passes import simplified
 from tinygrad_bn.errors import CaptureError, DtypeError, SettingError
 from tinygrad_bn.files import replacing
-from tinygrad_bn.module.settings import natural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +32,6 @@ _WIDTH = 110
 def export_c(model: Module, path: str | os.PathLike[str], x: Any = None, batch_size: int = 1) -> tuple[Path, Path]:
     """Write the C file and its header. See `Model.export_c`."""
     source, header = _paths(path)
-    batch_size = natural("export_c", "batch_size", batch_size)
     model.named_variables()  # where a layer is not built, this says which
     example = _example(model, x, batch_size)
     flow, expected = _inference(model, example)
