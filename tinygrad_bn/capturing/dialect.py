@@ -69,8 +69,11 @@ def _is_reduction(function: Any) -> bool:
 
 
 def _reduction(step: Step) -> Form | None:
-    if step.options.keys() - {"axis", "keepdims"} or len(step.args) > 2:
+    x = step.args[0]
+    if step.options.keys() - {"axis", "keepdims"} or len(step.args) > 2 or not isinstance(x, Value):
         return None
+    if not (step.result.shape and x.sample.flags.c_contiguous):
+        return None  # given memory for its result, older versions of NumPy add up in another order
     axis = step.args[1] if len(step.args) == 2 else step.options.get("axis", 0)
     kept = bool(step.options.get("keepdims", False))
     return step.function, f"f({{0}}, {axis!r}, None, {{out}}, {kept})"
