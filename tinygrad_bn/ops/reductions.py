@@ -88,22 +88,28 @@ def count(x: Array, axis: Axis) -> int:
 def summed(x: Array, axis: Axis, keepdims: bool) -> Array:
     """The sum over `axis`. Along a short axis of a matrix that is a product with ones, in a third of the time.
 
-    Along a long one the product would round more than NumPy's sum does.
+    Along a long one the product would round more than NumPy's sum does. A narrow matrix goes to a BLAS's kernels for
+    few columns, and OpenBLAS's reported, of finite numbers, that one of them was invalid.
     """
     if x.ndim != 2 or axis not in _ALONG or x.dtype.char not in "fd":
         return np.add.reduce(x, axis=axis, keepdims=keepdims)
     columns = _ALONG[axis]
-    if x.shape[0 if columns else 1] > _SHORT:
+    rows, width = x.shape
+    if rows < _NARROW or width < _NARROW or (rows if columns else width) > _LONG:
         return np.add.reduce(x, axis=axis, keepdims=keepdims)
-    sums = np.dot(ones(x.shape[0], x.dtype), x) if columns else x.dot(ones(x.shape[1], x.dtype))
+    sums = np.dot(ones(rows, x.dtype), x) if columns else x.dot(ones(width, x.dtype))
     return sums.reshape((1, -1) if columns else (-1, 1)) if keepdims else sums
 
 
-_SHORT = 4096
+_NARROW = 9
+_LONG = 4096
 _ALONG: dict[Any, bool] = {0: True, (0,): True, 1: False, -1: False, (1,): False, (-1,): False}
 
 
-@primitive(label="sum axis={axis}", linear=True, cases=axis_cases, expects=has_axes)
+_wide = (Case((9, 10), axis=0), Case((9, 10), axis=-1))
+
+
+@primitive(label="sum axis={axis}", linear=True, cases=(*axis_cases, *_wide), expects=has_axes)
 def sum(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """The sum over `axis` (an int, several, or None for all), which `keepdims` leaves behind with length 1."""
     return summed(x, axis, keepdims)
