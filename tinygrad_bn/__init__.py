@@ -70,14 +70,18 @@ _HOMES = {
     "clip_grad_value": "clipping",
     "debug": "checking",
     "draw": "drawing",
+    "fold_batch_normalization": "diagnostics",
     "functional": "module.functional",
     "gradient_flow": "diagnostics",
     "gradcheck": "checking",
+    "recalibrate_batch_normalization": "diagnostics",
+    "self_normalization": "diagnostics",
     "set_executor": "capturing",
     "taylor_test": "checking",
 }
 _MODULES = (
     "callbacks",
+    "constraints",
     "datasets",
     "diagnostics",
     "initializers",
@@ -86,6 +90,7 @@ _MODULES = (
     "metrics",
     "models",
     "optimizers",
+    "regularizers",
     "schedules",
     "testing",
 )

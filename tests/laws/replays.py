@@ -57,6 +57,11 @@ def other(arrays):
     return [array[::-1].copy() if array.ndim else array.copy() for array in arrays]
 
 
+def uneven(result):
+    """A cotangent for `result` that no function's pullback cancels: of ones, that of a softmax leaves rounding alone."""
+    return np.cos(np.arange(result.size)).reshape(result.shape).astype(result.dtype)
+
+
 @law()
 def replay_gives_the_bits_of_eager(function, case):
     """What is captured gives the bits of eager execution, results and gradients, in every run and on other numbers.
@@ -73,7 +78,7 @@ def replay_gives_the_bits_of_eager(function, case):
                 captured = tg.capture(run)
                 for numbers in (arrays, other(arrays), arrays):
                     given = tensors_of(map(change, numbers))
-                    g = Tensor(change(np.ones_like(function(*given, **settings(function, case)).value)))
+                    g = Tensor(change(uneven(function(*given, **settings(function, case)).value)))
                     eager = run(*given, g)
                     assert_agree(captured(*given, g), eager)
                 assert len(captured.programs) == 1
