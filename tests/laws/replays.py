@@ -58,7 +58,7 @@ def other(arrays):
 
 
 def uneven(result):
-    """A cotangent for `result` that no function's pullback cancels: of ones, that of a softmax leaves rounding alone."""
+    """A cotangent for `result` that no pullback cancels: of ones, that of a softmax leaves rounding alone."""
     return np.cos(np.arange(result.size)).reshape(result.shape).astype(result.dtype)
 
 

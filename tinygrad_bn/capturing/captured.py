@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
@@ -13,18 +11,13 @@ from types import MethodType
 from typing import Any
 from warnings import warn
 
-import numpy as np
-
 from tinygrad_bn.capturing.executors import chosen
-from tinygrad_bn.capturing.keys import Settings, Surroundings, collected, contents, exchanged, others, parted, told
-from tinygrad_bn.capturing.lowering import lowered
-from tinygrad_bn.capturing.passes import simplified
+from tinygrad_bn.capturing.keys import contents, others, parted, told
+from tinygrad_bn.capturing.making import taken
 from tinygrad_bn.capturing.programs import Program
-from tinygrad_bn.capturing.recording import Made, Recording
-from tinygrad_bn.errors import CaptureBusyError, CaptureError
-from tinygrad_bn.mode import Journal, Mode, current, using
-from tinygrad_bn.tensors import Tensor
-from tinygrad_bn.variables import Parameter, Variable
+from tinygrad_bn.capturing.surroundings import Settings, Surroundings
+from tinygrad_bn.errors import CaptureBusyError
+from tinygrad_bn.mode import Mode, current
 
 _MOST = 16
 """So many programs are kept for a function; the one that has not run for longest makes room."""
@@ -55,7 +48,7 @@ def capture(function: Callable[..., Any] | None = None, *, executor: str | None 
 class _Call:
     """What a call depends on besides the numbers in its arrays, which are put on the list `arrays`."""
 
-    __slots__ = ("contents", "given", "gradients", "named", "things", "training")
+    __slots__ = ("_contents", "given", "gradients", "named", "things", "training")
 
     def __init__(
         self, args: tuple[Any, ...], settings: dict[str, Any], arrays: list[Any], mode: Mode, around: Surroundings
@@ -65,7 +58,14 @@ class _Call:
         self.gradients = mode.gradients
         self.training = mode.training
         self.things = [*around.things(), *others(args, settings)]
-        self.contents = contents(self.things)
+        self._contents: list[Any] | None = None
+
+    @property
+    def contents(self) -> list[Any]:
+        """What is inside the things that change without a word, looked at once."""
+        if self._contents is None:
+            self._contents = contents(self.things)
+        return self._contents
 
     def is_like(self, other: _Call) -> bool:
         """Whether the same program serves both, told from identities: a quick yes, or no answer."""
@@ -76,7 +76,7 @@ class _Call:
             and self.training is other.training
             and len(self.things) == len(other.things)
             and all(map(is_, self.things, other.things))
-            and self.contents == other.contents
+            and (not other.contents or self.contents == other.contents)
         )
 
     def key(self) -> Any:
@@ -163,43 +163,15 @@ class Captured:
                 return entry
         return None
 
-    def _recorded(self, call: _Call, args: tuple[Any, ...], settings: dict[str, Any], arrays: Sequence[Any]) -> Any:
+    def _recorded(self, call: _Call, args: tuple[Any, ...], named: dict[str, Any], arrays: Sequence[Any]) -> Any:
         """The result of a call of a new kind, after which its program is known."""
-        tensors = [_argument(array) for array in arrays]
-        recording, journal = Recording(tensors), Journal()
-        given: dict[int, Any] = {id(array): tensor for array, tensor in zip(arrays, tensors, strict=True)}
-        try:
-            with using(recorder=recording, journal=journal):
-                result = self.function(*exchanged(args, given), **exchanged(settings, given))
-            if recording.refusal is not None:
-                raise recording.refusal
-            self._expect_no_strangers(recording)
-            self._expect_no_aliases(recording, arrays)
-            results: list[Any] = []
-            collected(result, results)
-            grads = _gradients_left(recording, tensors)
-            handed = [value if isinstance(value, Tensor) else Tensor(value) for value in results]
-            recording.expect_present(handed)
-            inherited = _inherited(recording, tensors)
-            olds: list[Any] = [recording.gradients[tensors[place]][0] for place in inherited]
-            flow = lowered(recording, [*tensors, *olds], [*handed, *(gradient for _, gradient in grads)])
-            owners = [owner for owner, _ in grads]
-            program = Program(simplified(flow), self.executor, result, owners, inherited, self.name)
-        except BaseException:
-            _undo(journal, recording)
-            raise
-        first = program.handed([tensor.value.copy() for tensor in handed], [g.value.copy() for _, g in grads], arrays)
-        things = [*recording.modules, *call.things]
-        parameters = [variable for variable in recording.variables() if isinstance(variable, Parameter)]
-        known = Settings(things, parameters, _gradients_expected(recording, tensors), self._surroundings.inner())
-        made = [weakref.ref(event.tensor) for event in recording.events if isinstance(event, Made)]
-        del recording, tensors, handed, results, result, grads, flow, given, olds
-        self._expect_nothing_kept(made, journal)
-        journal.hand_on(current().journal)
-        self._programs.setdefault(call.key(), []).append(_Entry(call, known, program))
+        found = taken(self.function, self.executor, self.name, args, named, arrays)
+        things = [*found.modules, *call.things]
+        settings = Settings(things, found.parameters, found.gradients, self._surroundings.inner())
+        self._programs.setdefault(call.key(), []).append(_Entry(call, settings, found.program))
         self._programs.move_to_end(call.key())
         self._make_room()
-        return first
+        return found.result
 
     def _make_room(self) -> None:
         while len(self.programs) > _MOST:
@@ -215,87 +187,3 @@ class Captured:
                     "what changes as an array of 0 dimensions",
                     stacklevel=5,
                 )
-
-    def _expect_no_strangers(self, recording: Recording) -> None:
-        """Raise if a Tensor was used that a step made before, and that was not given to this one."""
-        own = {event.tensor for event in recording.events if isinstance(event, Made)}
-        for event in recording.events:
-            for tensor in event.tensor.source[1] if isinstance(event, Made) else (event.data,):  # type: ignore[index]
-                if not isinstance(tensor, Tensor) or isinstance(tensor, Variable) or tensor in own:
-                    continue
-                if tensor.version is not None and tensor not in recording.origins:
-                    raise CaptureError(
-                        f"{self.name} uses a view of a variable, of shape {tensor.shape}, that was taken before the "
-                        "call: take it in the step"
-                    )
-                if tensor.source is not None:
-                    raise CaptureError(
-                        f"{self.name} uses a Tensor of shape {tensor.shape} that was computed before the call"
-                        f"{f', {event.place}' if isinstance(event, Made) else ''}: pass it as an argument"
-                    )
-
-    def _expect_no_aliases(self, recording: Recording, arrays: Sequence[Any]) -> None:
-        """Raise if an argument is the memory of a variable, which the step may change."""
-        for position, array in enumerate(arrays):
-            value = array.value if isinstance(array, Tensor) else array
-            for variable in recording.variables():
-                if np.may_share_memory(value, variable.value):
-                    raise CaptureError(
-                        f"argument {position} of {self.name} shares its memory with "
-                        f"{variable.name or 'a variable'} of shape {variable.shape}, which the step uses: "
-                        "pass a .copy(), or let the step reach the variable through its module"
-                    )
-
-    def _expect_nothing_kept(self, made: Sequence[Any], journal: Journal) -> None:
-        """Undo, and raise, if somebody still holds a Tensor of the recording: later calls would not renew it."""
-        if any(reference() is not None for reference in made):
-            gc.collect()
-        kept = next((tensor for reference in made if (tensor := reference()) is not None), None)
-        if kept is not None:
-            _undo(journal, None)
-            raise CaptureError(
-                f"{self.name} keeps a Tensor of shape {kept.shape}, made by "
-                f"{kept.source[0].__name__}, after it has returned: later calls would not renew it. Return it instead"
-            )
-
-
-def _undo(journal: Journal, recording: Recording | None) -> None:
-    """Bring variables, generators and gradients back to what they were before the recording."""
-    with using(journal=None):
-        journal.undo()
-    for leaf, (before, _) in recording.gradients.items() if recording is not None else ():
-        leaf._grad = before
-
-
-def _gradients_expected(recording: Recording, tensors: Sequence[Tensor]) -> list[tuple[Tensor | int, bool]]:
-    """Whose gradient has to be there before a call, or not to be: a variable, or the argument at a position."""
-    positions = {tensor: position for position, tensor in enumerate(tensors)}
-    met = recording.gradients.items()
-    return [(positions.get(leaf, leaf), before is not None) for leaf, (before, read) in met if read]
-
-
-def _inherited(recording: Recording, tensors: Sequence[Tensor]) -> list[int]:
-    """The positions of the arguments whose gradients from before were looked at."""
-    met = [recording.gradients.get(tensor, (None, False)) for tensor in tensors]
-    return [position for position, (before, read) in enumerate(met) if read and before is not None]
-
-
-def _argument(array: Any) -> Tensor:
-    """An argument as the function sees it while it is recorded."""
-    if not isinstance(array, Tensor):
-        return Tensor(array)
-    if isinstance(array, Variable):
-        raise CaptureError(f"a captured function reaches variables through its modules; {array.name} was an argument")
-    if array.source is not None and array.requires_grad:
-        raise CaptureError("a captured function takes Tensors that begin a graph; got one with a past: .detach() it")
-    tensor = Tensor(array.value, array.requires_grad)
-    tensor._grad = array._grad
-    return tensor
-
-
-def _gradients_left(recording: Recording, tensors: Sequence[Tensor]) -> list[tuple[Variable | int, Tensor]]:
-    """Who has a gradient of the recording afterwards, a variable or the argument at a position, and that gradient."""
-    own = {event.tensor for event in recording.events if isinstance(event, Made)}
-    own.update(recording.origins)
-    owners: list[tuple[Variable | int, Tensor]] = [*enumerate(tensors), *((v, v) for v in recording.variables())]
-    return [(owner, leaf._grad) for owner, leaf in owners if leaf._grad is not None and leaf._grad in own]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_bn.capturing.flow import Flow, Step, Value
-from tinygrad_bn.capturing.keys import filled
+from tinygrad_bn.capturing.nests import mapped
 from tinygrad_bn.capturing.running import runner, source_of
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.tensors import Tensor
@@ -42,7 +42,7 @@ class Program:
     ) -> None:
         self.flow = flow
         self.name = name
-        self._shape = _emptied(result)
+        self._shape = mapped(result, _emptied)
         self._is_flat = type(self._shape) is tuple and all(part is _HOLE for part in self._shape)
         self._owners = owners
         self._inherited = inherited
@@ -68,7 +68,8 @@ class Program:
             return Tensor(results[0])
         if self._is_flat:
             return tuple([Tensor(result) for result in results])
-        return filled(self._shape, map(Tensor, results))
+        waiting = iter(results)
+        return mapped(self._shape, lambda leaf: Tensor(next(waiting)) if leaf is _HOLE else leaf)
 
     @property
     def memory(self) -> int:
@@ -101,21 +102,16 @@ class Program:
 _HOLE = np.empty(0)
 
 
-def _emptied(result: Any) -> Any:
-    """The nest that a function returned, with an empty array in the place of each."""
-    if isinstance(result, (Tensor, np.ndarray)):
+def _emptied(leaf: Any) -> Any:
+    """A hole in the place of an array or Tensor; what a replay can give back as it is, as it is."""
+    if isinstance(leaf, (Tensor, np.ndarray)):
         return _HOLE
-    if isinstance(result, (list, tuple)):
-        parts = [_emptied(part) for part in result]
-        return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
-    if isinstance(result, dict):
-        return {name: _emptied(part) for name, part in result.items()}
-    if not isinstance(result, (int, float, str, bytes, type(None), np.generic)):
+    if not isinstance(leaf, (int, float, str, bytes, type(None), np.generic)):
         raise CaptureError(
             f"a captured function returns Tensors, arrays and numbers, in lists, tuples and dicts; got a "
-            f"{type(result).__name__}, which later calls would not renew"
+            f"{type(leaf).__name__}, which later calls would not renew"
         )
-    return result
+    return leaf
 
 
 def _listing(flow: Flow, runner: Any) -> Iterator[str]:

@@ -1,0 +1,182 @@
+"""Making a program: one call of a function is recorded, read, and refused where a replay could not do the same."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_bn.capturing.lowering import lowered
+from tinygrad_bn.capturing.nests import leaves, mapped
+from tinygrad_bn.capturing.passes import simplified
+from tinygrad_bn.capturing.programs import Program
+from tinygrad_bn.capturing.recording import Made, Recording
+from tinygrad_bn.errors import CaptureError
+from tinygrad_bn.mode import Journal, current, using
+from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.variables import Parameter, Variable
+
+
+class Taken(NamedTuple):
+    """What came of recording one call.
+
+    Attributes:
+        result: what the call gives.
+        program: what gives the same from now on.
+        modules: those that were called.
+        parameters: those that the step uses.
+        gradients: whose has to be there before a call, or not to be: of a variable, or of the argument at a position.
+    """
+
+    result: Any
+    program: Program
+    modules: Iterable[Any]
+    parameters: list[Parameter]
+    gradients: list[tuple[Tensor | int, bool]]
+
+
+def taken(
+    function: Callable[..., Any],
+    executor: str,
+    name: str,
+    args: tuple[Any, ...],
+    named: dict[str, Any],
+    arrays: Sequence[Any],
+) -> Taken:
+    """Call the function, whose arguments hold these arrays, and make a program of it.
+
+    Raises:
+        CaptureError: it cannot be replayed; everything is as before the call, then.
+    """
+    journal = Journal()
+    found, made = _recorded(function, executor, name, args, named, arrays, journal)
+    _expect_nothing_kept(name, made, journal)  # by now nobody here holds a Tensor of the recording
+    journal.hand_on(current().journal)
+    return found
+
+
+def _recorded(
+    function: Callable[..., Any],
+    executor: str,
+    name: str,
+    args: tuple[Any, ...],
+    named: dict[str, Any],
+    arrays: Sequence[Any],
+    journal: Journal,
+) -> tuple[Taken, list[weakref.ref[Tensor]]]:
+    tensors = [_argument(array) for array in arrays]
+    recording = Recording(tensors)
+    seen: dict[int, Any] = {id(array): tensor for array, tensor in zip(arrays, tensors, strict=True)}
+    args, named = mapped((args, named), lambda leaf: seen.get(id(leaf), leaf))
+    try:
+        with using(recorder=recording, journal=journal):
+            result = function(*args, **named)
+        if recording.refusal is not None:
+            raise recording.refusal
+        _expect_no_strangers(name, recording)
+        _expect_no_aliases(name, recording, arrays)
+        results = [leaf for leaf in leaves(result) if isinstance(leaf, (Tensor, np.ndarray))]
+        handed = [value if isinstance(value, Tensor) else Tensor(value) for value in results]
+        recording.expect_present(handed)
+        grads = _gradients_left(recording, tensors)
+        inherited = _inherited(recording, tensors)
+        olds: list[Any] = [recording.gradients[tensors[place]][0] for place in inherited]
+        flow = lowered(recording, [*tensors, *olds], [*handed, *(gradient for _, gradient in grads)])
+        program = Program(simplified(flow), executor, result, [owner for owner, _ in grads], inherited, name)
+    except BaseException:
+        _undo(journal, recording)
+        raise
+    first = program.handed([tensor.value.copy() for tensor in handed], [g.value.copy() for _, g in grads], arrays)
+    parameters = [variable for variable in recording.variables() if isinstance(variable, Parameter)]
+    made = [weakref.ref(event.tensor) for event in recording.events if isinstance(event, Made)]
+    return Taken(first, program, recording.modules, parameters, _gradients_expected(recording, tensors)), made
+
+
+def _expect_no_strangers(name: str, recording: Recording) -> None:
+    """Raise if a Tensor was used that a step made before, and that was not given to this one."""
+    own = {event.tensor for event in recording.events if isinstance(event, Made)}
+    for event in recording.events:
+        for tensor in event.tensor.source[1] if isinstance(event, Made) else (event.data,):  # type: ignore[index]
+            if not isinstance(tensor, Tensor) or isinstance(tensor, Variable) or tensor in own:
+                continue
+            if tensor.version is not None and tensor not in recording.origins:
+                raise CaptureError(
+                    f"{name} uses a view of a variable, of shape {tensor.shape}, that was taken before the "
+                    "call: take it in the step"
+                )
+            if tensor.source is not None:
+                raise CaptureError(
+                    f"{name} uses a Tensor of shape {tensor.shape} that was computed before the call"
+                    f"{f', {event.place}' if isinstance(event, Made) else ''}: pass it as an argument"
+                )
+
+
+def _expect_no_aliases(name: str, recording: Recording, arrays: Sequence[Any]) -> None:
+    """Raise if an argument is the memory of a variable, which the step may change."""
+    for position, array in enumerate(arrays):
+        value = array.value if isinstance(array, Tensor) else array
+        for variable in recording.variables():
+            if np.may_share_memory(value, variable.value):
+                raise CaptureError(
+                    f"argument {position} of {name} shares its memory with "
+                    f"{variable.name or 'a variable'} of shape {variable.shape}, which the step uses: "
+                    "pass a .copy(), or let the step reach the variable through its module"
+                )
+
+
+def _expect_nothing_kept(name: str, made: Sequence[Any], journal: Journal) -> None:
+    """Undo, and raise, if somebody still holds a Tensor of the recording: later calls would not renew it."""
+    if any(reference() is not None for reference in made):
+        gc.collect()
+    kept = next((tensor for reference in made if (tensor := reference()) is not None), None)
+    if kept is not None:
+        _undo(journal, None)
+        raise CaptureError(
+            f"{name} keeps a Tensor of shape {kept.shape}, made by "
+            f"{kept.source[0].__name__}, after it has returned: later calls would not renew it. Return it instead"
+        )
+
+
+def _undo(journal: Journal, recording: Recording | None) -> None:
+    """Bring variables, generators and gradients back to what they were before the recording."""
+    with using(journal=None):
+        journal.undo()
+    for leaf, (before, _) in recording.gradients.items() if recording is not None else ():
+        leaf._grad = before
+
+
+def _gradients_expected(recording: Recording, tensors: Sequence[Tensor]) -> list[tuple[Tensor | int, bool]]:
+    """Whose gradient has to be there before a call, or not to be: a variable, or the argument at a position."""
+    positions = {tensor: position for position, tensor in enumerate(tensors)}
+    met = recording.gradients.items()
+    return [(positions.get(leaf, leaf), before is not None) for leaf, (before, read) in met if read]
+
+
+def _inherited(recording: Recording, tensors: Sequence[Tensor]) -> list[int]:
+    """The positions of the arguments whose gradients from before were looked at."""
+    met = [recording.gradients.get(tensor, (None, False)) for tensor in tensors]
+    return [position for position, (before, read) in enumerate(met) if read and before is not None]
+
+
+def _argument(array: Any) -> Tensor:
+    """An argument as the function sees it while it is recorded."""
+    if not isinstance(array, Tensor):
+        return Tensor(array)
+    if isinstance(array, Variable):
+        raise CaptureError(f"a captured function reaches variables through its modules; {array.name} was an argument")
+    if array.source is not None and array.requires_grad:
+        raise CaptureError("a captured function takes Tensors that begin a graph; got one with a past: .detach() it")
+    tensor = Tensor(array.value, array.requires_grad)
+    tensor._grad = array._grad
+    return tensor
+
+
+def _gradients_left(recording: Recording, tensors: Sequence[Tensor]) -> list[tuple[Variable | int, Tensor]]:
+    """Who has a gradient of the recording afterwards, a variable or the argument at a position, and that gradient."""
+    own = {event.tensor for event in recording.events if isinstance(event, Made)}
+    own.update(recording.origins)
+    owners: list[tuple[Variable | int, Tensor]] = [*enumerate(tensors), *((v, v) for v in recording.variables())]
+    return [(owner, leaf._grad) for owner, leaf in owners if leaf._grad is not None and leaf._grad in own]
