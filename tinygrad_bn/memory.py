@@ -1,4 +1,4 @@
-"""How the C library hands out memory: the one setting that eager speed hangs on.
+"""Where arrays lie, and how the C library hands out memory: the one setting that eager speed hangs on.
 
 A training step makes and drops arrays of a megabyte. By default glibc fetches each of these from the kernel and gives
 it back at once, and a step of the 784-300-100-10 network takes three times as long, most of it in page faults. Glibc
@@ -9,8 +9,18 @@ are not touched by it. TINYGRAD_BN_KEEP_MEMORY=0 leaves everything as it was.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def address(array: NDArray[Any]) -> int:
+    """Where the first element of an array lies."""
+    found: int = array.__array_interface__["data"][0]
+    return found
 
 
 def keep_memory() -> None:

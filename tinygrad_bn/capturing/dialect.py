@@ -24,11 +24,6 @@ def writes_out(step: Step) -> bool:
     return form(step) is not None
 
 
-def in_place(step: Step) -> bool:
-    """Whether the result may overwrite an operand: every element depends on the same elements alone."""
-    return isinstance(step.function, np.ufunc) and step.function.signature is None and not step.options
-
-
 def form(step: Step) -> Form | None:
     """How the step is written with a place for its result, or None."""
     function, args = step.function, step.args

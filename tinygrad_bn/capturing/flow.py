@@ -118,6 +118,11 @@ class Step:
         name: str = getattr(self.function, "__name__", self.label)
         return f"{owner.__name__}.{name}" if isinstance(owner, np.ufunc) else name
 
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether every element of the result depends on the same elements of the arguments alone."""
+        return isinstance(self.function, np.ufunc) and self.function.signature is None and not self.options
+
     def inputs(self) -> list[Value]:
         """The values among the arguments and options."""
         found: list[Value] = []

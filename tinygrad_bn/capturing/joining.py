@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_bn.capturing.flow import Flow, Step, Store, Value
 from tinygrad_bn.capturing.passes import without_unused_steps
+from tinygrad_bn.memory import address
 from tinygrad_bn.variables import Variable, adjacent
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ def joined(flow: Flow) -> Flow:
 
 
 def _address(store: Store) -> int:
-    address: int = store.variable.value.__array_interface__["data"][0]
-    return address
+    return address(store.variable.value)
 
 
 def _runs(stores: list[Store]) -> list[list[Store]]:
@@ -99,9 +99,8 @@ def _signature(value: Any, depth: int = _DEPTH) -> Any:
 
 
 def _is_elementwise(step: Step) -> bool:
-    if not isinstance(step.function, np.ufunc) or step.function.signature is not None or step.options:
-        return False
-    return all(value.shape in ((), step.result.shape) for value in step.inputs())
+    """Whether it is elementwise on arrays of its own shape."""
+    return step.is_elementwise and all(value.shape in ((), step.result.shape) for value in step.inputs())
 
 
 class _Joining:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_bn.capturing.dialect import in_place, writes_out
+from tinygrad_bn.capturing.dialect import writes_out
 from tinygrad_bn.capturing.flow import Constant, Feed, Flow, Step, Value
 from tinygrad_bn.capturing.joining import Together, gathered
 from tinygrad_bn.capturing.sections import Sections, shown
+from tinygrad_bn.memory import address
 from tinygrad_bn.variables import Variable
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Places:
         self._read_late: dict[int, list[Value]] = {}
         for value, array in self.arrays.items():
             if isinstance(value.origin, (Variable, Together)) and last[value] >= len(sections.compute):
-                self._read_late.setdefault(_address(array), []).append(value)
+                self._read_late.setdefault(address(array), []).append(value)
         self._starts = sorted(self._read_late)
         self._joined = [value for values in self._read_late.values() for value in values if _is_joined(value)]
         self._overlapping = {id(v): self._sharing(v.value) for v in self._homes.values()}
@@ -105,7 +106,7 @@ class Places:
             self.arrays[result] = np.empty_like(result.sample)
             return
         block = None
-        for value in step.inputs() if in_place(step) else ():
+        for value in step.inputs() if step.is_elementwise else ():
             if any(shown(other) is value and other is not value for other in step.inputs()):
                 continue  # it is also read in another order
             fits = value.shape == result.shape and value.sample.strides == result.sample.strides
@@ -119,7 +120,7 @@ class Places:
 
     def _sharing(self, memory: NDArray[Any]) -> list[Value]:
         """The variables in this memory whose old numbers the second section reads."""
-        start = _address(memory)
+        start = address(memory)
         nearby = [*self._read_late.get(start, ()), *self._joined]
         inside = self._starts[bisect_left(self._starts, start) : bisect_left(self._starts, start + memory.nbytes)]
         nearby += [value for begin in inside for value in self._read_late[begin]]
@@ -136,7 +137,7 @@ class Places:
             if nbytes <= self._free[position].nbytes <= 2 * nbytes + 256:
                 return self._free.pop(position)
         memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
-        start = -memory.__array_interface__["data"][0] % _ALIGNMENT
+        start = -address(memory) % _ALIGNMENT
         self.blocks.append(memory[start : start + nbytes])
         return self.blocks[-1]
 
@@ -155,11 +156,6 @@ def _last_uses(flow: Flow, steps: list[Step]) -> dict[Value, int]:
 def _is_joined(value: Value) -> bool:
     """Whether it is several variables side by side."""
     return isinstance(value.origin, Together)
-
-
-def _address(array: NDArray[Any]) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
 
 
 def _is_dense(array: NDArray[Any]) -> bool:

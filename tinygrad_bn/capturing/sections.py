@@ -73,7 +73,7 @@ def _late(flow: Flow) -> dict[Step, Conditions]:
         result = step.result
         asking = wanted.get(result, set())
         fits = shapes.get(result) == (result.shape, result.dtype)
-        if result not in early and len(asking) == 1 and fits and _is_elementwise(step):
+        if result not in early and len(asking) == 1 and fits and step.is_elementwise and _lies_ready(step):
             late[step] = next(iter(asking))
             for value in step.inputs():
                 wanted.setdefault(value, set()).update(asking)
@@ -83,10 +83,9 @@ def _late(flow: Flow) -> dict[Step, Conditions]:
     return late
 
 
-def _is_elementwise(step: Step) -> bool:
-    """Whether it is a ufunc on arrays that lie ready: no argument of the call, and no draw, is among them."""
-    plain = isinstance(step.function, np.ufunc) and step.function.signature is None and not step.options
-    return plain and not any(_comes_anew(shown(value).origin) for value in step.inputs())
+def _lies_ready(step: Step) -> bool:
+    """Whether its arrays lie ready: no argument of the call, and no draw, is among them."""
+    return not any(_comes_anew(shown(value).origin) for value in step.inputs())
 
 
 def _comes_anew(origin: object) -> bool:

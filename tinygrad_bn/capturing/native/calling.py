@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_bn.capturing.flow import Value
+from tinygrad_bn.memory import address
 from tinygrad_bn.variables import Variable
 
 if TYPE_CHECKING:
@@ -124,9 +125,3 @@ def aligned(nbytes: int) -> NDArray[Any]:
     memory = np.empty(nbytes + _LINE, np.uint8)
     start = -address(memory) % _LINE
     return memory[start : start + nbytes]
-
-
-def address(array: NDArray[Any]) -> int:
-    """Where its first element lies."""
-    found: int = array.__array_interface__["data"][0]
-    return found

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_bn.capturing.flow import Step, Value
 from tinygrad_bn.capturing.native.dialect import Inexpressible
+from tinygrad_bn.memory import address
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,12 +83,7 @@ def seen(step: Step, shown: Value, place: Place) -> Place | None:
         result = step.function(*[probe if arg is shown else arg for arg in step.args], **step.options)
     except (TypeError, IndexError, ValueError) as error:  # there are values among its other arguments
         raise Inexpressible(f"{step.called} with arrays") from error
-    start = _address(result) - _address(block)
+    start = address(result) - address(block)
     if not 0 <= start < block.nbytes or result.dtype != block.dtype or not np.may_share_memory(result, block):
         return None
     return Place(place.root, result.shape, in_elements(result), place.offset + start // size + low)
-
-
-def _address(array: NDArray[Any]) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
