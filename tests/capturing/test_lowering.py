@@ -16,6 +16,13 @@ def test_a_call_that_was_made_before_is_not_made_again():
     assert calls(flow_of(lambda x: tg.exp(x) * tg.exp(x), X)) == ["exp", "multiply"]
 
 
+def test_an_operation_and_the_same_call_in_the_text_of_another_are_one():
+    def step(x):
+        return tg.var(x, axis=0), x - tg.mean(x, axis=0, keepdims=True), tg.standardize(x, axis=0, epsilon=1e-3)
+
+    assert calls(flow_of(step, np.stack([X, 2 * X]))).count("subtract") == 1
+
+
 def test_what_a_rule_recomputes_is_shared_with_the_forward_pass():
     def step(x):
         leaf = w * x
@@ -26,8 +33,48 @@ def test_what_a_rule_recomputes_is_shared_with_the_forward_pass():
 
 
 def test_numbers_of_different_signs_of_zero_and_types_are_different():
-    found = calls(flow_of(lambda x: (x * 0.0, x * -0.0, x * 1, x * True), X))
+    found = calls(flow_of(lambda x: (x * 0.0, x * -0.0, x * 2, x * 2.0), X))
     assert found.count("multiply") == 4
+
+
+STRANGE = np.array([[1.0, -2.0, -0.0], [np.nan, np.inf, 3.0]], np.float32)
+
+
+@pytest.mark.parametrize(
+    "idle",
+    [
+        lambda x: x * 1.0,
+        lambda x: 1 * x,
+        lambda x: x / 1,
+        lambda x: x.copy(),
+        lambda x: x.astype(np.float32),
+        lambda x: x.reshape((2, 3)),
+        lambda x: tg.broadcast_to(x, (2, 3)),
+    ],
+)
+def test_a_call_that_gives_back_what_it_is_given_is_not_made(idle):
+    flow = flow_of(lambda x: tg.exp(idle(x)) + tg.exp(x), STRANGE)
+    assert calls(flow) == ["exp", "add"]
+    assert flow.steps[0].inputs() == [flow.arguments[0]]
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [
+        lambda x: x + 0.0,  # -0 becomes 0
+        lambda x: 1 / x,
+        lambda x: x.T,
+        lambda x: x.astype(np.float64),
+        lambda x: x.T.copy(),  # another layout
+        lambda x: x * np.ones((2, 2, 3), np.float32),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:the array that")
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_a_call_that_changes_a_bit_a_shape_or_a_layout_is_made(busy):
+    flow = flow_of(busy, STRANGE)
+    assert calls(flow)
+    assert flow.results[0] is flow.steps[-1].result
 
 
 def test_calls_on_constants_are_made_at_once():

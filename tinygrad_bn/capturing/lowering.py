@@ -1,7 +1,8 @@
 """Lowering: from a recording to a flow of NumPy calls.
 
 Every operation is expanded to the calls of its own text. A call that has been made before with the same arguments is
-not made again, so what rules recompute is shared with the forward pass; calls on constants are made now.
+not made again, so what rules recompute is shared with the forward pass; nor is an idle one, which gives back what it is
+given, bit for bit, such as x * 1; calls on constants are made now.
 """
 
 from __future__ import annotations
@@ -155,8 +156,8 @@ class _Lowering:
         about: Mapping[str, Any],
         sample: NDArray[Any] | None = None,
     ) -> Value:
-        """The value of a call: an old one if it has been made before, a constant if it is made of constants."""
-        key = function, _key(args), _key(options)
+        """The value of a call: an old one if it was made before or is idle, a constant if it is made of constants."""
+        key = function, _key(tuple(args)), _key(options)
         if key in self._numbered:
             return self._numbered[key]
         step = Step(function, args, options, np.empty(0), **about)
@@ -166,10 +167,12 @@ class _Lowering:
         if all(isinstance(value.origin, Constant) for value in inputs):
             value = self.constant(sample)
         else:
-            value = step.result
-            value.sample = sample
+            step.result.sample = sample
             step.view = next((v for v in inputs if sample.size and np.may_share_memory(sample, v.sample)), None)
-            self.flow.steps.append(step)
+            given_back = _given_back(step)
+            value = step.result if given_back is None else given_back
+            if given_back is None:
+                self.flow.steps.append(step)
         self._numbered[key] = value
         return value
 
@@ -206,6 +209,34 @@ def _evaluated(primitive: Primitive[Any], settings: Mapping[str, Any], *arrays: 
     """An operation whose text cannot be read, as it stands."""
     result: NDArray[Any] = primitive.evaluate(arrays, settings)
     return result
+
+
+_COPIES = (np.ndarray.copy, np.copy, np.ndarray.astype, np.positive, np.ascontiguousarray)
+_SHAPERS = (np.ndarray.reshape, np.reshape, np.broadcast_to, np.ndarray.transpose)
+
+
+def _given_back(step: Step) -> Value | None:
+    """The argument that has the very numbers, shape, dtype and layout of the result, if there is one."""
+    x = step.args[0] if step.args else None
+    if step.function in (np.multiply, np.divide):
+        one = [_is_one(arg) for arg in step.args]
+        if one[1]:
+            x = step.args[0]
+        elif one[0] and step.function is np.multiply:
+            x = step.args[1]
+        else:
+            return None
+    elif step.function not in _COPIES and not (step.function in _SHAPERS and step.view is x):
+        return None
+    if not isinstance(x, Value) or x.dtype != step.result.dtype or x.shape != step.result.shape:
+        return None
+    return x if x.sample.strides == step.result.sample.strides else None
+
+
+def _is_one(arg: Any) -> bool:
+    if isinstance(arg, Value):
+        return isinstance(arg.origin, Constant) and bool((arg.sample == 1).all())
+    return isinstance(arg, (int, float)) and arg == 1
 
 
 def _key(said: Any) -> Any:
