@@ -9,8 +9,8 @@ from operator import is_
 from threading import Lock
 from types import MethodType
 from typing import Any
-from warnings import warn
 
+from tinygrad_bn.callers import warn
 from tinygrad_bn.capturing.executors import chosen
 from tinygrad_bn.capturing.keys import contents, others, parted, told
 from tinygrad_bn.capturing.making import taken
@@ -184,6 +184,5 @@ class Captured:
             if self._dropped == _MOST:
                 warn(
                     f"{self!r} has been recorded {2 * _MOST} times: some number or shape is new at every call. Pass "
-                    "what changes as an array of 0 dimensions",
-                    stacklevel=5,
+                    "what changes as an array of 0 dimensions"
                 )

@@ -7,7 +7,6 @@ anything fails, variables and generators are brought back to what they were.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import FrameType
@@ -16,15 +15,13 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinygrad_bn import mode
+from tinygrad_bn.callers import frame_outside, is_ours, users_line, warn
 from tinygrad_bn.capturing.flow import Feed
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.mode import Recorder
 from tinygrad_bn.ops.random import origin
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Variable
-
-_PACKAGE = __name__.partition(".")[0]
-_CALLING = tuple(f"{_PACKAGE}.{part}" for part in ("tensors", "primitives", "functions", "capturing"))
 
 
 class Made:
@@ -89,18 +86,15 @@ class Recording(Recorder):
 
     def _warn_of_constants(self, operation: str) -> None:
         """Say so if it was the user's text, not ours, that brought an array into an operation."""
-        frame: FrameType | None = sys._getframe(2)
-        while frame is not None and frame.f_globals.get("__name__", "").startswith(_CALLING):
-            frame = frame.f_back
-        if frame is None or frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        frame = frame_outside("tensors", "primitives", "functions", "capturing", "callers")
+        if frame is None or is_ours(frame):
             return
         place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         if place not in self._warned:
             self._warned.add(place)
-            warnings.warn(
+            warn(
                 f"the array that {operation} meets in {place} was not given to the captured step as an argument: "
-                "it stays as it is now in all later calls. Pass it as an argument if it changes",
-                stacklevel=3,
+                "it stays as it is now in all later calls. Pass it as an argument if it changes"
             )
 
     def _refuse_if_overwritten(self, view: Tensor) -> None:
@@ -216,11 +210,3 @@ class Recording(Recorder):
                 if isinstance(tensor, Variable):
                     found[tensor] = None
         return found
-
-
-def users_line() -> str:
-    """The innermost line of code outside this package, as "file:line"."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
-        frame = frame.f_back
-    return "in the package" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"

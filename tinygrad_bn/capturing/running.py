@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from warnings import warn
 
 import numpy as np
 
+from tinygrad_bn.callers import warn
 from tinygrad_bn.capturing.flow import Flow, Value
 from tinygrad_bn.capturing.replaying import Replay
 from tinygrad_bn.errors import CaptureError, NativeError
@@ -54,7 +54,7 @@ def _tell(reason: str) -> None:
     """Say once in a process why a native program is none."""
     if reason not in _told:
         _told.add(reason)
-        warn(f"a step runs as a NumPy replay instead of native code: {reason}", stacklevel=2)
+        warn(f"a step runs as a NumPy replay instead of native code: {reason}")
 
 
 class _Native:

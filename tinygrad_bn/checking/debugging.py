@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import numpy as np
 
+from tinygrad_bn.callers import frame_outside
 from tinygrad_bn.mode import Recorder, Relay, current, using
 from tinygrad_bn.tensors import Tensor
-
-_PACKAGE = __name__.partition(".")[0]
 
 
 @contextmanager
@@ -58,7 +55,7 @@ class _Debugger(Relay):
         lines += [f"  argument {position}: {_range(np.asarray(_value(arg)))}" for position, arg in enumerate(args)]
         if self._modules:
             lines.append(f"  in {self._place()}")
-        lines.append(f"  at {_users_line(sys._getframe(1))}")
+        lines.append(f"  at {_users_line()}")
         return "\n".join(lines)
 
     def _place(self) -> str:
@@ -85,12 +82,11 @@ def _range(array: np.ndarray[Any, Any]) -> str:
     return f"{said} with {' and '.join(found)}, else {between}" if found else f"{said}, {between}"
 
 
-def _users_line(frame: FrameType | None) -> str:
-    """The innermost line of code outside this package."""
+def _users_line() -> str:
+    """The innermost line of code outside this package, with its text."""
     from linecache import getline
 
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
-        frame = frame.f_back
+    frame = frame_outside()
     if frame is None:
         return "a line inside the package"
     path, number = frame.f_code.co_filename, frame.f_lineno
