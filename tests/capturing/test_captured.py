@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
+from tinygrad_bn.capturing.nests import leaves
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.layers import BatchNormalization, Dense, Dropout
 from tinygrad_bn.models.training import Step
@@ -565,3 +566,30 @@ def test_draws_may_go_straight_into_a_variable():
         return w.numpy().tolist()
 
     assert make(capture) == make(lambda f: f)
+
+
+def cubed(x):
+    return (x * x * x).sum()
+
+
+@pytest.mark.parametrize(
+    "derivative",
+    [
+        lambda x: tg.grad(cubed)(x),
+        lambda x: tg.value_and_grad(cubed)(x),
+        lambda x: tg.jvp(cubed, (x,), (x,)),
+        lambda x: tg.hvp(cubed, (x,), (x,)),
+        lambda x: tg.vjp(cubed, x)[1](2.0),
+        lambda x: tg.jacobian(tg.exp)(x),
+        lambda x: tg.hessian(cubed)(x),
+        lambda x: tg.grad(lambda y: tg.grad(cubed)(y).sum())(x),
+    ],
+)
+@pytest.mark.parametrize("kind", [np.asarray, tg.tensor])
+def test_derivatives_by_an_argument_are_captured(derivative, kind):
+    step = tg.capture(derivative)
+    for numbers in (X, X + 1, 2 * X):
+        captured, eager = step(kind(numbers)), derivative(numbers)
+        for ours, theirs in zip(leaves([captured]), leaves([eager]), strict=True):
+            assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
+    assert len(step.programs) == 1

@@ -219,10 +219,12 @@ def _primal(argument: Any) -> Tensor:
     """A Tensor of our own for an argument, through which an outer derivative can still flow."""
     if isinstance(argument, Tensor) and argument.requires_grad:
         return argument.copy()
-    value = as_array(argument, name="a derivative")
-    if value.dtype.kind != "f":
-        raise DtypeError(f"a derivative expects floating arguments; got {value.dtype}. Use .astype(np.float32)")
-    return Tensor(np.array(value), requires_grad=True)
+    given = argument if isinstance(argument, Tensor) else Tensor(as_array(argument, name="a derivative"))
+    if given.dtype.kind != "f":
+        raise DtypeError(f"a derivative expects floating arguments; got {given.dtype}. Use .astype(np.float32)")
+    primal = given.copy().detach()
+    primal.requires_grad = True
+    return primal
 
 
 def _result(leaf: Any) -> Tensor:
