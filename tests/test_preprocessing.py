@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tinygrad_bn.errors import NotBuiltError, ShapeError
+from tinygrad_bn.errors import DtypeError, NotBuiltError, ShapeError
 
 rng = np.random.default_rng(0)
 
@@ -28,6 +28,17 @@ def test_a_constant_feature_is_shifted_to_0():
     assert not standardizer.transform(x)[:, 0].any()
 
 
+def test_standardized_inputs_let_selu_begin_at_its_fixed_point():
+    """Mean 0 and variance 1 in every pixel that varies, of real images, in float32 and from bytes."""
+    (images, _), _ = tg.datasets.load_digits()
+    for x in (images.astype(np.uint8), images.astype(np.float32)):
+        z = tg.Standardizer().fit_transform(x).astype(np.float64)
+        varies = images.std(axis=0) > 0
+        np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-6)
+        np.testing.assert_allclose(z.var(axis=0)[varies], 1, rtol=1e-5)
+        assert not z[:, ~varies].any()
+
+
 def test_integers_become_float32_and_new_samples_use_what_was_learned():
     x = np.array([[0, 10], [2, 30]], np.uint8)
     standardizer = tg.Standardizer().fit(x)
@@ -42,8 +53,11 @@ def test_wrong_input():
         standardizer.transform(np.ones((2, 3)))
     with pytest.raises(ShapeError, match=r"n > 0; got \(0, 3\)"):
         standardizer.fit(np.ones((0, 3)))
-    with pytest.raises(ValueError, match="finite numbers; got 1 that are not"):
-        standardizer.fit(np.array([[1.0], [np.nan]]))
+    with pytest.raises(ValueError, match=r"finite numbers; got 2 that are not, the first at x\[1, 0\]"):
+        standardizer.fit(np.array([[1.0, 2.0], [np.nan, 3.0], [1.0, np.inf]]))
+    for unreal in (np.ones((2, 3), complex), [["a"], ["b"]]):
+        with pytest.raises(DtypeError, match="expects real numbers; got"):
+            standardizer.fit(unreal)
     assert standardizer.mean is None
     standardizer.fit(np.ones((2, 3)))
     with pytest.raises(ShapeError, match=r"of shape \(3,\); got \(4,\)"):

@@ -39,6 +39,26 @@ def test_trainable_and_requires_grad_are_one_bit():
         tg.Parameter([1, 2])
 
 
+def test_regularizer_and_constraint_are_functions():
+    w = tg.Parameter(START, regularizer=tg.sum, constraint=tg.abs)
+    assert (w.regularizer, w.constraint) == (tg.sum, tg.abs)
+    w.regularizer = w.constraint = None
+    for kind in ("regularizer", "constraint"):
+        for wrong in ("l2", 0.1, tg.regularizers.L2):
+            with pytest.raises(TypeError, match=f"a parameter expects as {kind} a function .*; got .*{kind}s.get"):
+                setattr(w, kind, wrong)
+    assert w.regularizer is w.constraint is None
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda w: pickle.loads(pickle.dumps(w))])
+def test_copies_keep_regularizer_and_constraint(duplicate):
+    w = tg.Parameter(START, regularizer=tg.regularizers.L2(0.5), constraint=tg.constraints.MaxNorm(3))
+    assert [repr(rule) for rule in (duplicate(w).regularizer, duplicate(w).constraint)] == [
+        "L2(l2=0.5)",
+        "MaxNorm(max_value=3.0, axis=0)",
+    ]
+
+
 def test_a_state_has_no_gradient_and_any_dtype():
     assert not State([1.0]).requires_grad and State([1]).dtype == np.int64
 

@@ -27,6 +27,7 @@ from tinygrad_bn.variables import Parameter as Parameter
 
 if TYPE_CHECKING:
     from tinygrad_bn import callbacks as callbacks
+    from tinygrad_bn import constraints as constraints
     from tinygrad_bn import datasets as datasets
     from tinygrad_bn import diagnostics as diagnostics
     from tinygrad_bn import initializers as initializers
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from tinygrad_bn import metrics as metrics
     from tinygrad_bn import models as models
     from tinygrad_bn import optimizers as optimizers
+    from tinygrad_bn import regularizers as regularizers
     from tinygrad_bn import schedules as schedules
     from tinygrad_bn import testing as testing
     from tinygrad_bn.capturing import capture as capture
@@ -47,7 +49,11 @@ if TYPE_CHECKING:
     from tinygrad_bn.clipping import clip_grad_norm as clip_grad_norm
     from tinygrad_bn.clipping import clip_grad_value as clip_grad_value
     from tinygrad_bn.diagnostics import GradientFlow as GradientFlow
+    from tinygrad_bn.diagnostics import SelfNormalization as SelfNormalization
+    from tinygrad_bn.diagnostics import fold_batch_normalization as fold_batch_normalization
     from tinygrad_bn.diagnostics import gradient_flow as gradient_flow
+    from tinygrad_bn.diagnostics import recalibrate_batch_normalization as recalibrate_batch_normalization
+    from tinygrad_bn.diagnostics import self_normalization as self_normalization
     from tinygrad_bn.drawing import draw as draw
     from tinygrad_bn.models import Model as Model
     from tinygrad_bn.models import Sequential as Sequential
@@ -61,6 +67,7 @@ _HOMES = {
     "Certificate": "checking",
     "GradientFlow": "diagnostics",
     "Model": "models",
+    "SelfNormalization": "diagnostics",
     "Module": "module",
     "Sequential": "models",
     "Standardizer": "preprocessing",

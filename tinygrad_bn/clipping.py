@@ -7,9 +7,9 @@ captured.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,27 +22,29 @@ from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Parameter
 
 NormType = float | Literal["inf"]
+Parameters = Iterable[Parameter] | Iterable[tuple[str, Parameter]]
+"""A model's `parameters()`; or its `named_parameters()`, and messages call them by their paths."""
 
 
-def clip_grad_value(parameters: Iterable[Parameter], clip: float) -> None:
+def clip_grad_value(parameters: Parameters, clip: float) -> None:
     """Replace each element g of every gradient by min(max(g, -clip), clip).
 
     Raises:
         ValueError: `clip` is not positive and finite.
     """
     above_zero("clip_grad_value", "clip", clip)
-    found = _with_gradients("clip_grad_value", parameters)
+    found, _ = _with_gradients("clip_grad_value", parameters)
     with using(gradients=False):
         _give(found, [clip_by_value(gradient, clip) for gradient in found.values()])
 
 
 def clip_grad_norm(
-    parameters: Iterable[Parameter], max_norm: float, *, norm_type: NormType = 2, nonfinite: str = "raise"
+    parameters: Parameters, max_norm: float, *, norm_type: NormType = 2, nonfinite: str = "raise"
 ) -> float | Tensor:
     """Scale all gradients together so that their norm is at most `max_norm`.
 
     Args:
-        parameters: those of a model; the ones without a gradient are passed over.
+        parameters: those of a model, or its `named_parameters()`; the ones without a gradient are passed over.
         max_norm: the limit.
         norm_type: p of sum(|g| ** p) ** (1 / p) over all elements together: 2, 1, inf, or any other number above 0.
         nonfinite: what to do about a gradient with a NaN or an infinity: "raise", or "keep" all gradients as they are,
@@ -62,14 +64,14 @@ def clip_grad_norm(
     order = _order("clip_grad_norm", norm_type)
     if nonfinite not in ("raise", "keep", "zero"):
         raise SettingError(names.unknown("nonfinite", nonfinite, ("raise", "keep", "zero"), "clip_grad_norm()"))
-    found = _with_gradients("clip_grad_norm", parameters)
+    found, paths = _with_gradients("clip_grad_norm", parameters)
     with using(gradients=False):
         gradients = list(found.values())
         if nonfinite == "zero":
             gradients = [zeroed(gradient) for gradient in gradients]
         norms = [norm_of(gradient, order) for gradient in gradients]
         if nonfinite == "raise":
-            expect_finite("clip_grad_norm", called(found), norms)
+            expect_finite("clip_grad_norm", gradients_of(found, paths), norms)
         norm = norm_of_all(norms, order)
         _give(found, [scaled(gradient, shrinkage(norm, max_norm)) for gradient in gradients])
     return norm if isinstance(norm, Tensor) else float(norm)
@@ -157,12 +159,26 @@ def expect_finite(owner: str, called: Sequence[str], norms: Sequence[Array]) -> 
         guard(ops.isfinite(norm), partial(_not_finite, owner, wrong or [name]))
 
 
-def called(parameters: Iterable[Parameter]) -> list[str]:
-    """What messages call the gradients of these."""
+def unpaired(parameters: Parameters, paths: dict[Parameter, str]) -> Iterator[Any]:
+    """The parameters, or whatever else stands there; the paths that they came with are noted."""
+    for parameter in parameters:
+        if isinstance(parameter, tuple) and len(parameter) == 2 and isinstance(parameter[1], Parameter):
+            path, parameter = parameter
+            paths[parameter] = str(path)
+        yield parameter
+
+
+def called(parameters: Iterable[Parameter], paths: Mapping[Parameter, str]) -> list[str]:
+    """What messages call these: by their paths, where those are known, or else by their names."""
     return [
-        f"that of {parameter.name or f'parameter {place}'} of shape {parameter.shape}"
-        for place, parameter in enumerate(parameters)
+        paths.get(parameter) or parameter.name or f"parameter {place}" for place, parameter in enumerate(parameters)
     ]
+
+
+def gradients_of(parameters: Collection[Parameter], paths: Mapping[Parameter, str]) -> list[str]:
+    """What messages call the gradients of these."""
+    named = zip(called(parameters, paths), parameters, strict=True)
+    return [f"that of {name} of shape {parameter.shape}" for name, parameter in named]
 
 
 def _not_finite(owner: str, wrong: Sequence[str]) -> FloatingPointError:
@@ -176,15 +192,16 @@ def _order(owner: str, norm_type: NormType) -> float:
     return float(number(owner, "norm_type", norm_type, "inf or a finite number above 0", lambda order: order > 0))
 
 
-def _with_gradients(owner: str, parameters: Iterable[Parameter]) -> dict[Parameter, Array]:
-    """The parameters that have a gradient, each once, with it: an array, or a Tensor while somebody records."""
+def _with_gradients(owner: str, parameters: Parameters) -> tuple[dict[Parameter, Array], dict[Parameter, str]]:
+    """The parameters that have a gradient, an array or, while somebody records, a Tensor; and their paths."""
     found: dict[Parameter, Array] = {}
-    for parameter in parameters:
+    paths: dict[Parameter, str] = {}
+    for parameter in unpaired(parameters, paths):
         if not isinstance(parameter, Tensor):
             raise TypeError(f"{owner} expects Parameters, such as model.parameters(); got {type(parameter).__name__}")
         if parameter.grad is not None:
-            found[parameter] = parameter.grad if current().recorder is not None else parameter.grad.value
-    return found
+            found[parameter] = parameter.grad if current().recorder is not None else parameter.grad.value  # type: ignore[index]
+    return found, paths
 
 
 def _give(parameters: Iterable[Parameter], gradients: Iterable[Array]) -> None:

@@ -38,11 +38,16 @@ class Standardizer:
 
         Raises:
             ShapeError: there is no sample.
+            DtypeError: x is not made of real numbers.
             ValueError: x is not finite.
         """
         x = _samples("fit", x)
         if x.dtype.kind == "f" and not (np.isfinite(x.min()) and np.isfinite(x.max())):
-            raise ValueError(f"Standardizer.fit expects finite numbers; got {np.sum(~np.isfinite(x))} that are not")
+            bad = np.argwhere(~np.isfinite(x))
+            first = ", ".join(map(str, bad[0]))
+            raise ValueError(
+                f"Standardizer.fit expects finite numbers; got {len(bad)} that are not, the first at x[{first}]"
+            )
         varies = x.max(axis=0) > x.min(axis=0)  # exact, where a rounded mean would make a constant seem to vary
         mean = np.where(varies, x.mean(axis=0, dtype=np.float64), x[0])
         squares = np.zeros(x.shape[1:])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from tinygrad_bn.errors import DtypeError, ShapeError
-from tinygrad_bn.mode import current
+from tinygrad_bn.mode import changed, current
 from tinygrad_bn.tensors import Tensor, Version, as_array, next_serial
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
+
+Rule: TypeAlias = Callable[[Any], Any]
+"""A function of the values of a parameter, in ordinary operators and tg functions."""
 
 
 class Variable(Tensor):
@@ -65,12 +68,29 @@ class Variable(Tensor):
 
 
 class Parameter(Variable):
-    """A variable that a `Module` finds and an optimizer learns, unless `trainable` is off."""
+    """A variable that a `Module` finds and an optimizer learns, unless `trainable` is off.
 
-    __slots__ = ()
+    Args:
+        data: the values that it starts with.
+        name: what messages call it.
+        trainable: whether it is learned.
+        regularizer: a function that gives a penalty on the values, one number, for optimizers to make small.
+        constraint: a function that gives the allowed values nearby, which optimizers apply after each step.
+    """
 
-    def __init__(self, data: Any, *, name: str | None = None, trainable: bool = True) -> None:
+    __slots__ = ("_constraint", "_regularizer")
+
+    def __init__(
+        self,
+        data: Any,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        regularizer: Rule | None = None,
+        constraint: Rule | None = None,
+    ) -> None:
         super().__init__(data, trainable, name)
+        self.regularizer, self.constraint = regularizer, constraint
 
     @property
     def trainable(self) -> bool:
@@ -80,6 +100,36 @@ class Parameter(Variable):
     @trainable.setter
     def trainable(self, wanted: bool) -> None:
         self.requires_grad = wanted
+
+    @property
+    def regularizer(self) -> Rule | None:
+        """The penalty on its values; see `tg.regularizers`."""
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, regularizer: Rule | None) -> None:
+        self._regularizer = self._callable("regularizer", regularizer)
+
+    @property
+    def constraint(self) -> Rule | None:
+        """What keeps its values where they are allowed; see `tg.constraints`."""
+        return self._constraint
+
+    @constraint.setter
+    def constraint(self, constraint: Rule | None) -> None:
+        self._constraint = self._callable("constraint", constraint)
+
+    def _callable(self, kind: str, rule: Rule | None) -> Rule | None:
+        if rule is not None and (not callable(rule) or isinstance(rule, type)):
+            raise TypeError(
+                f"{self.name or 'a parameter'} expects as {kind} a function of its values, or None; got {rule!r}. "
+                f"tg.{kind}s.get finds one by its name"
+            )
+        changed()
+        return rule
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return *super().__reduce__(), (None, {"regularizer": self.regularizer, "constraint": self.constraint})
 
 
 class State(Variable):

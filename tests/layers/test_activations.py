@@ -1,9 +1,13 @@
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 
 import tinygrad_bn as tg
+from tests.ops.kinks import KINKS
 from tinygrad_bn import layers
 from tinygrad_bn.errors import AxisError, SettingError, ShapeError
+from tinygrad_bn.ops.activations import SELU_ALPHA, SELU_SCALE
 
 X = np.random.default_rng(0).normal(size=(6, 5, 4)).astype(np.float32)
 
@@ -53,6 +57,18 @@ def test_prelu_cannot_share_along_the_batch_or_beyond(axes):
         layers.PReLU(shared_axes=axes)(X)
 
 
+@pytest.mark.parametrize("shared_axes", [None, 1, [2], (1, 2), [-1]])
+def test_prelus_gradient_is_summed_over_the_batch_and_the_shared_axes(shared_axes):
+    layer = layers.PReLU("random_normal", shared_axes)
+    layer(X).sum().backward()
+    given = (shared_axes,) if isinstance(shared_axes, int) else shared_axes or ()
+    axes = (0, *(axis % 3 for axis in given))
+    expected = np.minimum(X, 0).sum(axes, keepdims=True)[0]
+    assert layer.alpha.shape == expected.shape
+    np.testing.assert_allclose(layer.alpha.grad.numpy(), expected, rtol=1e-5)
+    assert tg.gradcheck(layer, X, order=2)
+
+
 def test_rrelu_draws_slopes_in_training_and_takes_their_mean_afterwards():
     layer = layers.RReLU(lower=0.1, upper=0.3, seed=0)
     x = -np.ones((200, 200), np.float32)
@@ -68,15 +84,127 @@ def test_rrelus_slope_in_inference_is_11_48ths_by_default():
     assert layers.RReLU()(np.array([[-48.0]]), training=False).item() == pytest.approx(-11)
 
 
+def slopes_of(layer, x):
+    """d layer / d x, element by element."""
+    x = tg.tensor(x, requires_grad=True)
+    tg.sum(layer(x)).backward()
+    return x.grad.numpy()
+
+
+def test_rrelus_slope_at_0_is_the_one_that_was_drawn():
+    layer = layers.RReLU(seed=0)
+    with tg.frozen_state():
+        drawn = -layer(-np.ones((40, 40)))
+    slopes = slopes_of(layer, np.zeros((40, 40), np.float32))
+    np.testing.assert_array_equal(slopes, drawn)
+    assert 1 / 8 <= slopes.min() < slopes.max() <= 1 / 3
+
+
+# SELU's constants
+
+
+def erf_of_root(square):
+    """erf(sqrt(square)), by its power series, which converges everywhere; to as many digits as the context has."""
+    term = square.sqrt()
+    total, n = term, 0
+    while abs(term) > Decimal(10) ** -50:
+        n += 1
+        term *= -square / n
+        total += term / (2 * n + 1)
+    return 2 * total / PI.sqrt()
+
+
+PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494")
+
+
+def test_selus_constants_have_every_digit_of_the_fixed_point():
+    """Klambauer et al. (2017), appendix A: alpha makes the mean of selu(z) 0, scale its variance 1, z standard normal.
+
+    E[exp(z); z < 0] = exp(1/2) * erfc(sqrt(1/2)) / 2 and E[exp(2 z); z < 0] = exp(2) * erfc(sqrt(2)) / 2. In float64
+    the formula loses the last digits of alpha.
+    """
+    with localcontext() as context:
+        context.prec = 60
+        half = Decimal("0.5")
+        first = half.exp() * (1 - erf_of_root(half)) / 2
+        second = Decimal(2).exp() * (1 - erf_of_root(Decimal(2))) / 2
+        alpha = 1 / (2 * PI).sqrt() / (half - first)
+        scale = 1 / (half + alpha * alpha * (second - 2 * first + half)).sqrt()
+        assert abs(alpha - Decimal("1.6732632423543772848170429916717")) < Decimal("1e-31")
+        assert abs(scale - Decimal("1.0507009873554804934193349852946")) < Decimal("1e-31")
+    assert (float(alpha), float(scale)) == (SELU_ALPHA, SELU_SCALE)
+    assert -layers.SELU(dtype="float64")(np.array([[-1e4]])).item() == SELU_ALPHA * SELU_SCALE == 1.7580993408473766
+
+
+# Exponentials
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("make", [layers.ELU, lambda **o: layers.ELU(2.0, **o), layers.SELU], ids=["1", "2", "selu"])
+def test_exponentials_never_overflow_and_keep_their_digits_near_0(make, dtype):
+    largest = np.finfo(dtype).max / 2
+    x = np.array([[-np.inf, -largest, -1e30, -800, -1e-30, 0, 1e-30, 800, 1e30, largest, np.inf]]).astype(dtype)
+    layer = make(dtype=dtype)
+    with np.errstate(all="raise", under="ignore"):
+        y, slopes = layer(x), slopes_of(layer, x[:, :-2])
+    limit, right = -y[0, 0], y[0, -4] / dtype(800)
+    np.testing.assert_array_equal(y[0, :4], -limit)
+    np.testing.assert_allclose(y[0, 4:7] / dtype(1e-30), [-limit, 0, right], rtol=1e-6)
+    np.testing.assert_array_equal(slopes[0, :4], 0)
+    np.testing.assert_allclose(slopes[0, 4:], [limit, limit, right, right, right], rtol=1e-6)
+
+
+# Kinks
+
+
+def test_no_activation_with_a_kink_is_missing_from_the_published_table():
+    """What is not smooth everywhere says so by its domain; the table has a row for each."""
+    activations = [f for f in tg.primitives.Function.registry if f.__module__ == tg.relu.__module__]
+    kinked = {f.__name__ for f in activations if any(d.name.startswith("away from") for d in f.domain)}
+    assert {"relu", "prelu", "selu", "hard_sigmoid"} <= kinked
+    assert kinked <= {kink.expression.partition("(")[0] for kink in KINKS}
+
+
+@pytest.mark.parametrize(
+    ("layer", "expression"),
+    [
+        (layers.ReLU(), "relu(x)"),
+        (layers.LeakyReLU(), "leaky_relu(x)"),
+        (layers.RReLU().eval(), "rrelu(x, training=False)"),
+        (layers.ELU(), "elu(x)"),
+        (layers.ELU(0.5), "elu(x, alpha=0.5)"),
+        (layers.SELU(), "selu(x)"),
+        (layers.Activation("celu"), "celu(x, alpha=0.5)"),
+        (layers.Activation("softsign"), "softsign(x)"),
+        (layers.Activation("hard_sigmoid"), "hard_sigmoid(x)"),
+    ],
+    ids=str,
+)
+def test_at_its_kinks_a_layer_has_the_derivative_of_the_table(layer, expression):
+    kinks = [kink for kink in KINKS if kink.expression == expression]
+    assert kinks
+    for kink in kinks:
+        x = np.array([[kink.at["x"]]], np.float32)
+        assert slopes_of(layer, x).item() == np.float32(kink.derivative["x"])
+
+
+def test_at_its_kink_prelu_takes_alpha_and_gives_alpha_nothing():
+    layer = layers.PReLU(tg.initializers.Constant(0.25))
+    assert slopes_of(layer, np.zeros((1, 1), np.float32)).item() == 0.25
+    assert layer.alpha.grad.item() == 0
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: layers.LeakyReLU(-0.1), "LeakyReLU expects alpha to be a number not below 0; got -0.1"),
-        (lambda: layers.ELU(alpha="1"), "ELU expects alpha to be a number not below 0; got '1'"),
+        (lambda: layers.LeakyReLU(-0.1), "LeakyReLU expects alpha to be a finite number not below 0; got -0.1"),
+        (lambda: layers.ELU(alpha="1"), "ELU expects alpha to be a finite number not below 0; got '1'"),
         (lambda: layers.ELU(alpha=np.inf), "got inf"),
         (lambda: layers.RReLU(0.4, 0.3), "RReLU expects upper to be a number not below lower=0.4; got 0.3"),
-        (lambda: layers.RReLU(-0.4), "RReLU expects lower to be a number not below 0; got -0.4"),
+        (lambda: layers.RReLU(-0.4), "RReLU expects lower to be a finite number not below 0; got -0.4"),
         (lambda: layers.PReLU("he"), "unknown initializer 'he' in PReLU"),
+        (lambda: layers.Activation("prelu"), r"activation 'prelu' in Activation is no .*give layers.PReLU\(\) instead"),
+        (lambda: layers.Dense(3, "rrelu"), r"activation 'rrelu' in Dense is no function of x .*give layers.RReLU\(\)"),
     ],
 )
 def test_wrong_settings(call, message):

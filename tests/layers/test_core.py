@@ -45,6 +45,20 @@ def test_two_layers_that_share_an_initializer_start_differently():
     assert not np.array_equal(first, second)
 
 
+def test_regularizers_and_constraints_go_to_the_parameters():
+    l1, max_norm = tg.regularizers.L1(0.1), tg.constraints.MaxNorm(3)
+    dense = layers.Dense(3, kernel_regularizer=l1, bias_regularizer="l2", kernel_constraint=max_norm, input_shape=[5])
+    kernel, bias = dense.parameters()
+    assert (kernel.regularizer, kernel.constraint, bias.constraint) == (l1, max_norm, None)
+    assert repr(bias.regularizer) == "L2(l2=0.01)"
+    assert repr(dense).startswith(
+        "Dense(units=3, kernel_regularizer=L1(l1=0.1), bias_regularizer='l2', "
+        "kernel_constraint=MaxNorm(max_value=3.0, axis=0), "
+    )
+    (kernel,) = layers.Dense(3, use_bias=False, bias_constraint="non_neg", input_shape=[5]).parameters()
+    assert kernel.regularizer is kernel.constraint is None
+
+
 def test_the_activation_is_applied_and_keeps_its_logits():
     dense = layers.Dense(3, activation="softmax")
     y = dense(X)

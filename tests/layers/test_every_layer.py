@@ -35,6 +35,8 @@ LAYERS = [
     (lambda **o: layers.BatchNormalization(center=False, scale=False, **o), (4, 5)),
     (lambda **o: layers.LayerNormalization(beta_initializer="random_normal", **o), (4, 5)),
     (lambda **o: layers.LayerNormalization(axis=[1, 2], **o), (4, 2, 3)),
+    (lambda **o: layers.Normalization(mean=0.5, variance=2.0, **o), (4, 5)),
+    (lambda **o: layers.Normalization([1, 2], mean=0.5, variance=2.0, invert=True, **o), (4, 2, 3)),
 ]
 every_layer = pytest.mark.parametrize(("make", "shape"), [pytest.param(*p, id=repr(p[0]())[:60]) for p in LAYERS])
 modes = pytest.mark.parametrize("training", [True, False])

@@ -1,9 +1,13 @@
 """What is drawn has the moments it should have, the bits its seed says, and the gradient of the draw that was made."""
 
+import json
+
 import numpy as np
 import pytest
 
 import tinygrad_bn as tg
+from tinygrad_bn.errors import CaptureError
+from tinygrad_bn.ops.random import _share, random_state, set_random_state
 
 N = 200_000
 FIVE_SIGMA = 5 / np.sqrt(N)  # a seed is fixed, so nothing here fails by chance; the width says what is claimed
@@ -42,7 +46,7 @@ def test_alpha_dropout_puts_selus_limit_where_it_drops():
 @pytest.mark.parametrize("function", [tg.dropout, tg.alpha_dropout])
 def test_a_rate_of_0_changes_nothing(function):
     x = np.linspace(-2, 2, 9)
-    np.testing.assert_allclose(function(x, 0.0, seed=0), x, rtol=1e-15, atol=1e-16)
+    np.testing.assert_array_equal(function(x, 0.0, seed=0), x)
 
 
 def test_rrelu_draws_slopes_evenly_and_only_below_0():
@@ -111,6 +115,92 @@ def test_draws_are_the_same_again_after_frozen_state():
     with tg.frozen_state():
         first = tg.dropout(x, 0.5, rng=rng)
     np.testing.assert_array_equal(tg.dropout(x, 0.5, rng=rng), first)
+
+
+# Streams
+
+STREAMS = {**DRAWING, "main": lambda x: tg.generator().random(x.shape)}
+X = uniform(-1, 1, 50)
+
+
+def draws(names, times=2):
+    return {name: [STREAMS[name](X).tobytes() for _ in range(times)] for name in names}
+
+
+def test_streams_do_not_move_one_another_on():
+    tg.set_random_seed(3)
+    together = draws(STREAMS)
+    tg.set_random_seed(3)
+    assert draws(reversed(STREAMS)) == together
+    for name in STREAMS:
+        tg.set_random_seed(3)
+        assert draws([name])[name] == together[name]
+    tg.set_random_seed(4)
+    assert not any(again == together[name] for name, again in draws(STREAMS).items())
+
+
+def test_streams_of_one_seed_are_independent():
+    """Their numbers agree nowhere, and are not correlated."""
+    tg.set_random_seed(3)
+    drawn = [tg.generator(stream=name).standard_normal(N) for name in ("main", "dropout", "dropouts", "rrelu", "ulerr")]
+    for i, one in enumerate(drawn):
+        for other in drawn[:i]:
+            assert not np.any(one == other)
+            assert abs(np.mean(one * other)) <= FIVE_SIGMA
+
+
+def test_main_is_the_generator_that_numpy_makes_of_the_seed():
+    tg.set_random_seed(3)
+    np.testing.assert_array_equal(tg.generator().random(5), np.random.default_rng(3).random(5))
+    assert tg.generator(stream="main") is tg.generator()
+
+
+def test_without_a_seed_every_process_draws_something_else():
+    tg.set_random_seed(3)
+    first = draws(STREAMS)
+    for _ in range(2):
+        set_random_state({"seed": None, "streams": {}})
+        again = draws(STREAMS)
+        assert not any(again[name] == first[name] for name in STREAMS)
+        first = again
+
+
+def test_a_state_from_before_any_draw_brings_all_of_them_back():
+    _share(None, {})  # as a process begins
+    state = random_state()
+    expected = draws(STREAMS)
+    set_random_state(state)
+    assert draws(STREAMS) == expected
+
+
+@pytest.mark.parametrize("seed", [3, None])
+def test_the_state_of_all_streams_goes_through_json_and_brings_every_draw_back(seed):
+    set_random_state({"seed": seed, "streams": {}})
+    draws(["main", "dropout"], times=3)
+    state = json.loads(json.dumps(random_state()))
+    assert set(state["streams"]) == {"main", "dropout"}
+    expected = draws(STREAMS)  # of streams too that had not been drawn from
+    draws(STREAMS)
+    set_random_state(state)
+    assert draws(STREAMS) == expected
+
+
+def test_frozen_state_brings_back_every_stream_and_the_seed():
+    tg.set_random_seed(3)
+    before = draws(["main", "dropout"])
+    with tg.frozen_state():
+        inside = draws(STREAMS)
+        tg.set_random_seed(9)
+        draws(STREAMS)
+        set_random_state({"seed": 10, "streams": {}})
+        draws(STREAMS)
+    assert draws(STREAMS) == inside != before
+
+
+def test_a_state_is_not_brought_back_inside_a_captured_step():
+    state = random_state()
+    with pytest.raises(CaptureError, match="set_random_state"):
+        tg.capture(lambda x: set_random_state(state) or x * 2)(tg.tensor([1.0]))
 
 
 def test_what_draws_the_noise_is_not_public():

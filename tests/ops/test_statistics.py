@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tinygrad_bn.ops.statistics import _standardized
+from tinygrad_bn.ops.statistics import _standardized, deviation
 
 X = np.random.default_rng(0).normal(2, 3, (5, 3))
 
@@ -55,6 +55,15 @@ def test_a_column_of_one_value_per_batch_has_no_slope():
 def test_large_offsets_do_not_cancel_in_float32():
     x = (np.arange(8, dtype=np.float32) + 1e5).reshape(8, 1)
     np.testing.assert_allclose(standardize(x), standardize(x.astype(np.float64)), atol=1e-4)
+
+
+@pytest.mark.parametrize(("n", "error"), [(32, 5e-3), (256, 5e-3), (1024, 1e-2), (1025, 1e-4), (60000, 1e-4)])
+def test_a_mean_of_10000_standard_deviations_leaves_digits_in_float32(n, error):
+    x = (1e4 + np.random.default_rng(3).normal(size=(n, 20))).astype(np.float32)
+    np.testing.assert_allclose(standardize(x), standardize(x.astype(np.float64)), rtol=0, atol=error)
+    np.testing.assert_allclose(
+        deviation(x, axis=0, epsilon=1e-3), np.sqrt(x.astype(np.float64).var(0, keepdims=True) + 1e-3), rtol=1e-5
+    )
 
 
 def test_the_gradient_penalty_through_it_is_right():

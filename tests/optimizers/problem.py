@@ -32,6 +32,33 @@ CONFIGURATIONS = {
 }
 """The class and the settings, under the names that both sides give them."""
 
+RULES = {
+    "SGD, l1": ("SGD", {"learning_rate": 0.05}, {"kernel": {"regularizer": ("L1", {"l1": 0.3})}}),
+    "SGD, l2": (
+        "SGD",
+        {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.1},
+        {"kernel": {"regularizer": ("L2", {})}, "bias": {"regularizer": ("L2", {"l2": 0.2})}},
+    ),
+    "Adam, l1_l2": (
+        "Adam",
+        {"learning_rate": 0.05},
+        {name: {"regularizer": ("L1L2", {"l1": 0.02, "l2": 0.1})} for name in START},
+    ),
+    "Adam, non_neg": ("Adam", {"learning_rate": 0.05}, {"kernel": {"constraint": ("NonNeg", {})}}),
+    "SGD, max_norm": (
+        "SGD",
+        {"learning_rate": 0.05, "momentum": 0.9},
+        {"kernel": {"constraint": ("MaxNorm", {})}, "bias": {"constraint": ("MaxNorm", {"max_value": 0.5})}},
+    ),
+    "SGD, unit_norm": ("SGD", {"learning_rate": 0.05}, {"kernel": {"constraint": ("UnitNorm", {"axis": 1})}}),
+    "AdamW, both": (
+        "AdamW",
+        {"learning_rate": 0.05},
+        {"kernel": {"regularizer": ("L2", {"l2": 0.1}), "constraint": ("MaxNorm", {"max_value": 1, "axis": [0, 1]})}},
+    ),
+}
+"""The same, and the rules of each parameter."""
+
 
 def gradient(name, value, step):
     """curvature * value, and a wave that stands for the noise of batches."""

@@ -67,11 +67,18 @@ def test_clipping():
         np.testing.assert_allclose([w1.numpy(), w2.numpy()], -np.array(expected))
 
 
-def test_the_loss_gradient_is_clipped_before_the_weights_decay():
+def test_a_step_clips_regularizes_decays_updates_and_constrains_in_this_order():
     w = tg.Parameter(np.array([10.0]))
-    w.grad = tg.tensor(np.array([100.0]))
-    SGD(0.1, weight_decay=0.5, clipvalue=1.0).step([w])
-    np.testing.assert_allclose(w.numpy(), 10 - 0.1 * 0.5 * 10 - 0.1 * 1)
+    for rule, constraint, expected in [
+        (None, None, 10 - 0.1 * 0.5 * 10 - 0.1 * 1),
+        (tg.regularizers.L2(0.3), None, 10 - 0.1 * 0.5 * 10 - 0.1 * (1 + 2 * 0.3 * 10)),
+        (None, tg.constraints.MaxNorm(3), 3),
+        (tg.regularizers.L2(4.5), lambda w: w - 0.25, 10 - 0.1 * 0.5 * 10 - 0.1 * (1 + 2 * 4.5 * 10) - 0.25),
+    ]:
+        w.assign(10.0)
+        w.regularizer, w.constraint, w.grad = rule, constraint, tg.tensor(np.array([100.0]))
+        SGD(0.1, weight_decay=0.5, clipvalue=1.0).step([w])
+        np.testing.assert_allclose(w.numpy(), expected, rtol=1e-15)
 
 
 def test_clipping_lets_what_is_not_finite_be_seen():
@@ -114,6 +121,28 @@ def test_a_step_can_be_refused_by_name_or_skipped(limit):
     assert (refusing.clipping.alarms, skipping.clipping.alarms) == (0, 1)
 
 
+@pytest.mark.parametrize("nonfinite", ["keep", "skip", "zero"])
+def test_gradients_that_are_not_finite_are_counted_by_the_paths_of_their_parameters(nonfinite):
+    first, second = parameters(1.0, 1.0)
+    optimizer = SGD(0.5, clipnorm=1.0, nonfinite=nonfinite)
+    for bad in (False, True, True):
+        first.grad, second.grad = np.ones(3), np.array([1.0, np.inf if bad else 1.0, np.nan if bad else 1.0])
+        optimizer.step({"layers.0.kernel": first, "layers.3.kernel": second}.items())
+    assert optimizer.clipping.alarms == 2
+    assert optimizer.clipping.blamed == {"layers.3.kernel": 2}
+
+
+def test_whoever_brings_paths_reads_them_in_messages():
+    model = tg.Sequential([tg.layers.Dense(3, input_shape=[2]), tg.layers.Dense(3)])
+    for parameter in model.parameters():
+        parameter.grad = np.full(parameter.shape, np.nan if parameter.shape == (3, 3) else 1.0)
+    for refusing in (lambda p: Adam(nonfinite="raise").step(p), lambda p: tg.clip_grad_norm(p, 1.0)):
+        with pytest.raises(FloatingPointError, match=r"got NaN or infinity in that of layers\.1\.kernel of shape"):
+            refusing(model.named_parameters())
+        with pytest.raises(FloatingPointError, match="got NaN or infinity in that of kernel of shape"):
+            refusing(model.parameters())
+
+
 def test_clipping_is_counted():
     (w,) = parameters(1.0)
     optimizer = SGD(0.5, clipnorm=1.0)
@@ -138,6 +167,16 @@ def test_the_norm_that_is_told_is_what_is_limited(limit, norm):
     optimizer = SGD(**limit)
     optimizer.step([first, second])
     np.testing.assert_allclose([optimizer.clipping.norm, optimizer.clipping.factor], [norm, 1 / norm], rtol=1e-15)
+
+
+@pytest.mark.parametrize("kind", ["clipvalue", "clipnorm", "global_clipnorm"])
+def test_float32_gradients_whose_squares_overflow_are_clipped_and_not_wiped_out(kind):
+    w = tg.Parameter(np.zeros(16, np.float32))
+    w.grad = np.full(16, 1e19, np.float32)
+    optimizer = SGD(1.0, nonfinite="raise", **{kind: 1.0})
+    optimizer.step([w])
+    np.testing.assert_allclose(w.numpy(), -1 if kind == "clipvalue" else -0.25, rtol=1e-6)
+    np.testing.assert_allclose(optimizer.clipping.norm, 1e19 if kind == "clipvalue" else 4e19, rtol=1e-6)
 
 
 def test_a_limit_can_be_set_but_no_other_kind_of_limit():
@@ -280,6 +319,14 @@ def test_parameters_of_several_dtypes_share_an_optimizer():
     np.testing.assert_allclose(made[0].numpy(), made[1].numpy(), rtol=1e-6)
 
 
+def test_adamw_is_an_adam():
+    made, other = parameters(1.0), parameters(1.0)
+    train(AdamW(0.1, 0.5), made, 3)
+    train(Adam(0.1, weight_decay=0.5), other, 3)
+    assert made[0].numpy().tobytes() == other[0].numpy().tobytes()
+    assert isinstance(AdamW(), Adam) and not isinstance(Nadam(), Adam)
+
+
 def test_a_rule_of_ones_own():
     class SignDescent(optimizers.Optimizer):
         """w - learning_rate * sign(g)."""
@@ -365,7 +412,7 @@ def test_a_rate_is_checked_when_it_is_set_too():
 
 def test_wrong_parameters():
     (w,) = parameters(1.0)
-    for wrong in (w, 3, [np.ones(3)], [tg.tensor([1.0])], [("path", w)]):
+    for wrong in (w, 3, [np.ones(3)], [tg.tensor([1.0])], [("path", 3)], [("path", w, 3)]):
         with pytest.raises(TypeError, match=r"model\.parameters\(\); got"):
             SGD().step(wrong)
     w.grad = None

@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tests.optimizers.problem import CONFIGURATIONS, START, STEPS, gradient
+from tests.optimizers.problem import CONFIGURATIONS, RULES, START, STEPS, gradient
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())["trajectories"]
 
 
 def trajectory(name, dtype):
     """The parameters after the steps that the golden values are from, as make_golden.py keeps them."""
-    kind, settings = CONFIGURATIONS[name]
+    kind, settings, *rules = {**CONFIGURATIONS, **RULES}[name]
     optimizer = getattr(tg.optimizers, kind)(**settings)
     parameters = {own: tg.Parameter(np.array(value, dtype), name=own) for own, value in START.items()}
+    for own, chosen in rules[0].items() if rules else ():
+        for which, (rule, arguments) in chosen.items():
+            setattr(parameters[own], which, getattr(getattr(tg, f"{which}s"), rule)(**arguments))
     kept = {}
     for step in range(STEPS):
         for own, parameter in parameters.items():
@@ -40,3 +43,10 @@ def test_the_trajectory_is_kerass(name):
     # Keras rounds beta_2 ** t to float32 before it takes it from 1, which here is done in double precision: with Adam
     # its float32 is up to 1e-4 away from its float64.
     assert distance(trajectory(name, "float32"), rounded) < 1e-5 + distance(rounded, exact)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_so_it_is_with_regularizers_and_constraints(name):
+    exact = GOLDEN["float64"][name]
+    assert distance(trajectory(name, "float64"), exact) < 1e-14
+    assert distance(trajectory(name, "float32"), exact) < 1e-5

@@ -9,7 +9,7 @@ from typing import Any
 from tinygrad_bn import mode
 from tinygrad_bn.capturing.keys import OURS, contents, told
 from tinygrad_bn.tensors import Tensor
-from tinygrad_bn.variables import Variable
+from tinygrad_bn.variables import Parameter
 
 
 class Surroundings:
@@ -82,14 +82,15 @@ class Settings:
     def __init__(
         self,
         things: Iterable[Any],
-        variables: Iterable[Variable],
+        parameters: Iterable[Parameter],
         gradients: Sequence[tuple[Tensor | int, bool]] = (),
         functions: Iterable[Surroundings] = (),
     ) -> None:
         met = [thing for thing in things if _has_settings(thing)]
         met += [value for thing in met for value in vars(thing).values() if _tells(value)]
+        self._parameters = list(parameters)
+        met += [rule for each in self._parameters for rule in (each.regularizer, each.constraint) if _tells(rule)]
         self._things = list({id(thing): thing for thing in met}.values())
-        self._variables = list(variables)
         self._gradients = gradients
         inner = [Surroundings(value) for thing in self._things for value in vars(thing).values() if _is_theirs(value)]
         self._functions = [*functions, *inner, *(deeper for each in inner for deeper in each.inner())]
@@ -124,7 +125,7 @@ class Settings:
             held = {name: _held(value) for name, value in vars(thing).items() if name not in counting}
             held.update({name: getattr(thing, name, None) for name in ("training", "_trainable")})  # or their class's
             seen.append(held)
-        return [*seen, [variable.requires_grad for variable in self._variables]]
+        return [*seen, [(p.requires_grad, told(p.regularizer), told(p.constraint)) for p in self._parameters]]
 
 
 def _is_theirs(value: Any) -> bool:

@@ -3,7 +3,7 @@
 from tinygrad_bn.layers.activations import ELU, SELU, LeakyReLU, PReLU, ReLU, RReLU, Softmax
 from tinygrad_bn.layers.base import Layer
 from tinygrad_bn.layers.core import Activation, Dense, Flatten, Input
-from tinygrad_bn.layers.normalization import BatchNormalization, LayerNormalization
+from tinygrad_bn.layers.normalization import BatchNormalization, LayerNormalization, Normalization
 from tinygrad_bn.layers.regularization import AlphaDropout, Dropout, GaussianNoise
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Normalization",
     "PReLU",
     "RReLU",
     "ReLU",

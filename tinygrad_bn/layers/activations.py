@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_bn import initializers, names, ops
+from tinygrad_bn.errors import SettingError
 from tinygrad_bn.layers.base import Layer, RandomLayer, positions
 from tinygrad_bn.module import Module, Shape
-from tinygrad_bn.module.settings import number
+from tinygrad_bn.module.settings import not_below_zero, number
 
 ActivationLike = str | Callable[[Any], Any] | Module | None
 
@@ -34,6 +35,7 @@ _FUNCTIONS: dict[str, Callable[[Any], Any] | None] = {
     "swish": ops.silu,
     "tanh": ops.tanh,
 }
+_LAYERS = {"prelu": "PReLU", "rrelu": "RReLU"}
 
 
 def get(activation: ActivationLike, where: str = "") -> Callable[[Any], Any] | None:
@@ -44,6 +46,9 @@ def get(activation: ActivationLike, where: str = "") -> Callable[[Any], Any] | N
     """
     if activation is None or (callable(activation) and not isinstance(activation, type)):
         return activation
+    if isinstance(activation, str) and activation in _LAYERS:
+        place, layer = f" in {where}" if where else "", _LAYERS[activation]
+        raise SettingError(f"activation {activation!r}{place} is no function of x alone: give layers.{layer}() instead")
     return names.chosen("activation", activation, _FUNCTIONS, where)
 
 
@@ -59,7 +64,7 @@ class LeakyReLU(Layer):
 
     def __init__(self, alpha: float = 0.3, **options: Any) -> None:
         super().__init__(**options)
-        self.alpha = number(self, "alpha", alpha, "a number not below 0", lambda a: a >= 0)
+        self.alpha = not_below_zero(self, "alpha", alpha)
 
     def forward(self, x: Any) -> Any:
         return ops.leaky_relu(x, alpha=self.alpha)
@@ -109,8 +114,9 @@ class RReLU(RandomLayer):
         **options: Any,
     ) -> None:
         super().__init__(seed, rng, **options)
-        self.lower = number(self, "lower", lower, "a number not below 0", lambda a: a >= 0)
-        self.upper = number(self, "upper", upper, f"a number not below lower={lower!r}", lambda a: a >= lower)
+        self.lower = not_below_zero(self, "lower", lower)
+        expected = f"a number not below lower={lower!r}"
+        self.upper = float(number(self, "upper", upper, expected, lambda a: a >= lower))
 
     def forward(self, x: Any) -> Any:
         return ops.rrelu(x, self.lower, self.upper, training=self.in_training, rng=self._rng)
@@ -121,7 +127,7 @@ class ELU(Layer):
 
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
-        self.alpha = number(self, "alpha", alpha, "a number not below 0", lambda a: a >= 0)
+        self.alpha = not_below_zero(self, "alpha", alpha)
 
     def forward(self, x: Any) -> Any:
         return ops.elu(x, alpha=self.alpha)

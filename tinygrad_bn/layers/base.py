@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_bn import initializers, names, ops
+from tinygrad_bn import constraints, initializers, names, ops, regularizers
 from tinygrad_bn.errors import AxisError, DtypeError, NotBuiltError, ShapeError
 from tinygrad_bn.module import Module, Shape, called, spelled
 from tinygrad_bn.module.settings import floating, natural
@@ -59,10 +59,17 @@ class Layer(Module):
         """The shape of the results for inputs of this shape."""
         return input_shape
 
-    def parameter(self, name: str, shape: Sequence[Any], initializer: Any) -> Parameter:
-        """A new parameter of this layer."""
-        values = initializers.get(initializer)(shape, dtype=self.dtype)
-        return Parameter(values, name=name, trainable=self.trainable)
+    def parameter(
+        self, name: str, shape: Sequence[Any], initializer: Any, regularizer: Any = None, constraint: Any = None
+    ) -> Parameter:
+        """A new parameter of this layer; initializer, regularizer and constraint as objects or names."""
+        return Parameter(
+            initializers.get(initializer)(shape, dtype=self.dtype),
+            name=name,
+            trainable=self.trainable,
+            regularizer=regularizers.get(regularizer),
+            constraint=constraints.get(constraint),
+        )
 
     def accept(self, x: Any) -> Any:
         """`x` as an array or Tensor of the layer's dtype; the first one tells the input shape."""

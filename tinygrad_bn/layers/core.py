@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tinygrad_bn import initializers, ops
+from tinygrad_bn import constraints, initializers, ops, regularizers
 from tinygrad_bn.layers.activations import ActivationLike, get
 from tinygrad_bn.layers.base import Layer, sample_shape
 from tinygrad_bn.module import Module, Shape
@@ -52,6 +52,8 @@ class Dense(_Activating):
         use_bias: whether there is a bias; before batch normalization beta takes its place.
         kernel_initializer: a name or an initializer.
         bias_initializer: a name or an initializer.
+        kernel_regularizer, bias_regularizer: a name, a regularizer or a function; None for no penalty.
+        kernel_constraint, bias_constraint: a name, a constraint or a function; None for no limits.
         **options: of every `Layer`.
 
     Raises:
@@ -67,22 +69,37 @@ class Dense(_Activating):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        *,
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **options: Any,
     ) -> None:
         super().__init__(activation, **options)
         self.units = natural(self, "units", units)
         self.use_bias = use_bias
-        self.kernel_initializer = kernel_initializer
-        self.bias_initializer = bias_initializer
-        for initializer in (kernel_initializer, bias_initializer):
-            initializers.get(initializer, type(self).__name__)
+        self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
+        self.kernel_regularizer, self.bias_regularizer = kernel_regularizer, bias_regularizer
+        self.kernel_constraint, self.bias_constraint = kernel_constraint, bias_constraint
+        for rules in (self._kernel_rules, self._bias_rules):
+            for kind, rule in zip((initializers, regularizers, constraints), rules, strict=True):
+                kind.get(rule, type(self).__name__)
 
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) < 2:
             raise self.expects(f"x of shape ({', '.join(self._axes_at_least)})", input_shape)
-        self.kernel = self.parameter("kernel", (input_shape[-1], self.units), self.kernel_initializer)
-        self.bias = self.parameter("bias", (self.units,), self.bias_initializer) if self.use_bias else None
+        self.kernel = self.parameter("kernel", (input_shape[-1], self.units), *self._kernel_rules)
+        self.bias = self.parameter("bias", (self.units,), *self._bias_rules) if self.use_bias else None
         super().build(input_shape)
+
+    @property
+    def _kernel_rules(self) -> tuple[Any, Any, Any]:
+        return self.kernel_initializer, self.kernel_regularizer, self.kernel_constraint
+
+    @property
+    def _bias_rules(self) -> tuple[Any, Any, Any]:
+        return self.bias_initializer, self.bias_regularizer, self.bias_constraint
 
     def forward(self, x: Any) -> Any:
         if x.ndim < 2 or x.shape[-1] != self.kernel.shape[0]:

@@ -1,4 +1,4 @@
-"""Layers that bring what passes them to mean 0 and variance 1, and then to a learned shift and scale."""
+"""Layers that bring what passes them to mean 0 and variance 1: of the batch, of the sample, of the data set."""
 
 from __future__ import annotations
 
@@ -8,15 +8,51 @@ from typing import Any
 import numpy as np
 
 from tinygrad_bn import initializers, ops
+from tinygrad_bn.errors import NotBuiltError, SettingError, ShapeError
 from tinygrad_bn.layers.base import Layer, positions
 from tinygrad_bn.mode import current
-from tinygrad_bn.module import Shape
+from tinygrad_bn.module import Shape, called
 from tinygrad_bn.module.settings import number
-from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.ops.statistics import MANY
+from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import State
 
 
-class _Normalization(Layer):
+class _Along(Layer):
+    """A layer that keeps numbers of its own for each place along some axes of x.
+
+    Args:
+        axis: the axis or axes; not the batch.
+        **options: of every `Layer`.
+    """
+
+    def __init__(self, axis: int | Sequence[int] | None, **options: Any) -> None:
+        super().__init__(**options)
+        self.axis = axis
+
+    def _lay_out(self, input_shape: Shape, axis: Any) -> None:
+        """One axis gives vectors; several keep the rank of x, with 1 for the axes left out."""
+        self._axes = positions(self, "axis", axis, len(input_shape))
+        self._others = tuple(a for a in range(len(input_shape)) if a not in self._axes)
+        self._over = self._others[0] if len(self._others) == 1 else self._others  # one axis is read off faster
+        self._lengths = tuple(input_shape[a] for a in self._axes)
+        self._kept: tuple[Any, ...] = tuple(1 if a in self._others else length for a, length in enumerate(input_shape))
+        self._shape: tuple[Any, ...] = self._lengths if len(self._axes) == 1 else self._kept
+
+    def accept(self, x: Any) -> Any:
+        x = super().accept(x)
+        if x.ndim != len(self._kept) or tuple(x.shape[a] for a in self._axes) != self._lengths:
+            raise self.misfit(x)
+        return x
+
+    def _spread(self, vector: Any) -> Any:
+        """A parameter or state in a shape that broadcasts with x."""
+        if vector.ndim == len(self._kept) or self._axes[0] == len(self._kept) - 1:
+            return vector
+        return ops.reshape(vector, shape=self._kept)
+
+
+class _Normalization(_Along):
     """gamma * x_hat + beta, where gamma and beta have the lengths of x along `axis`."""
 
     def __init__(
@@ -29,8 +65,7 @@ class _Normalization(Layer):
         gamma_initializer: Any,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
-        self.axis = axis
+        super().__init__(axis, **options)
         self.epsilon = number(self, "epsilon", epsilon, "a number not below 0", lambda e: e >= 0)
         self.center = center
         self.scale = scale
@@ -40,28 +75,10 @@ class _Normalization(Layer):
             initializers.get(initializer, type(self).__name__)
 
     def build(self, input_shape: Shape) -> None:
-        """One axis gives vectors; several keep the rank of x, with 1 for the axes left out."""
-        self._axes = positions(self, "axis", self.axis, len(input_shape))
-        self._others = tuple(a for a in range(len(input_shape)) if a not in self._axes)
-        self._over = self._others[0] if len(self._others) == 1 else self._others  # one axis is read off faster
-        self._lengths = tuple(input_shape[a] for a in self._axes)
-        self._kept: tuple[Any, ...] = tuple(1 if a in self._others else length for a, length in enumerate(input_shape))
-        self._shape = self._lengths if len(self._axes) == 1 else self._kept
+        self._lay_out(input_shape, self.axis)
         self.gamma = self.parameter("gamma", self._shape, self.gamma_initializer) if self.scale else None
         self.beta = self.parameter("beta", self._shape, self.beta_initializer) if self.center else None
         super().build(input_shape)
-
-    def accept(self, x: Any) -> Any:
-        x = super().accept(x)
-        if x.ndim != len(self._kept) or tuple(x.shape[a] for a in self._axes) != self._lengths:
-            raise self.misfit(x)
-        return x
-
-    def _spread(self, vector: Any) -> Any:
-        """A parameter or state in a shape that broadcasts with x."""
-        if vector.ndim > 1 or self._axes[0] == len(self._kept) - 1:
-            return vector
-        return ops.reshape(vector, shape=self._kept)
 
     def _scaled(self, x_hat: Any) -> Any:
         y = x_hat if self.gamma is None else self._spread(self.gamma) * x_hat
@@ -161,10 +178,14 @@ class BatchNormalization(_Normalization):
         variance: Any = self.moving_variance
         if current().recorder is None:  # nobody watches: on plain arrays the same text takes half the time
             x, mean, variance = (each.value if isinstance(each, Tensor) else each for each in (x, mean, variance))
+        n = x.size // variance.size
         new_mean = ops.mean(x, axis=self._over, keepdims=True)
-        new_variance = ops.mean(ops.square(x - new_mean), axis=self._over, keepdims=True)
+        centred = x - new_mean
+        if n > MANY:
+            missed = ops.mean(centred, axis=self._over, keepdims=True)
+            new_mean, centred = new_mean + missed, centred - missed
+        new_variance = ops.mean(ops.square(centred), axis=self._over, keepdims=True)
         if self.unbiased:
-            n = x.size // variance.size
             new_variance = new_variance * (n / max(n - 1, 1))
         finite = ops.isfinite(new_variance).reshape(self._shape)  # it is not where the mean is not
         for average, old, new in ((self.moving_mean, mean, new_mean), (self.moving_variance, variance, new_variance)):
@@ -192,3 +213,91 @@ class LayerNormalization(_Normalization):
 
     def forward(self, x: Any) -> Any:
         return self._scaled(ops.standardize(x, axis=self._axes, epsilon=self.epsilon))
+
+
+class Normalization(_Along):
+    """(x - mean) / max(sqrt(variance), 1e-7), with mean and variance of the data set: what is learned before training.
+
+    Put it first, and call `adapt` with the training data; or give both numbers. As in Keras a place that does not vary
+    is divided by 1e-7.
+
+    Args:
+        axis: the axis, or several, that keep a mean and a variance of their own; None has one of each for all.
+        mean: what `adapt` would find: a number, or one for each place along `axis`.
+        variance: likewise; the two are given together.
+        invert: x * max(sqrt(variance), 1e-7) + mean instead: the way back.
+        **options: of every `Layer`.
+
+    Attributes:
+        mean: of shape `axis`, as in `BatchNormalization`; a State, so it is saved with the weights.
+        variance: likewise, not corrected for the mean (ddof 0); NaN until it is known.
+
+    Raises:
+        SettingError: only one of mean and variance, or a negative variance.
+        NotBuiltError: at a call: neither has `adapt` been called, nor were the numbers given or loaded.
+    """
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] | None = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(axis, **options)
+        if (mean is None) != (variance is None):
+            raise SettingError(f"{called(self)} expects mean and variance together; got only one of them")
+        self._given = None if mean is None else (as_array(mean), as_array(variance))
+        if self._given is not None and not (self._given[1] >= 0).all():
+            raise SettingError(f"{called(self)} expects variance to be not below 0; got {variance!r}")
+        self.invert = invert
+
+    def build(self, input_shape: Shape) -> None:
+        self._lay_out(input_shape, () if self.axis is None else self.axis)
+        mean, variance = (self._filled(n) for n in self._given or (np.zeros(()), np.full((), np.nan)))
+        self.mean, self.variance = State(mean, name="mean"), State(variance, name="variance")
+        super().build(input_shape)
+
+    def adapt(self, x: Any) -> None:
+        """Learn mean and variance of the samples x, of shape (n, ...), anew: in two passes in float64.
+
+        Raises:
+            ShapeError: there is no sample, or samples do not fit.
+            SettingError: mean and variance were given to the constructor.
+            ValueError: x is not finite.
+        """
+        if self._given is not None:
+            raise SettingError(f"{called(self)}.adapt expects mean and variance not to have been given to the layer")
+        x = self.accept(as_array(x))
+        if not x.size:
+            raise ShapeError(f"{called(self)}.adapt expects at least one sample; got shape {x.shape}")
+        mean = np.mean(x, axis=self._others, dtype=np.float64, keepdims=True)
+        squares = np.zeros(self._kept)
+        for start in range(0, len(x), _ROWS):
+            squares += np.square(x[start : start + _ROWS] - mean).sum(axis=self._others, keepdims=True)
+        variance = squares * (squares.size / x.size)
+        if not np.isfinite(variance).all():
+            raise ValueError(f"{called(self)}.adapt expects finite numbers; got {np.sum(~np.isfinite(x))} that are not")
+        self.mean.assign(mean.reshape(self._shape), "adapt")
+        self.variance.assign(variance.reshape(self._shape), "adapt")
+
+    def forward(self, x: Any) -> Any:
+        if np.isnan(self.variance.value).any():
+            raise self.error(
+                NotBuiltError, "knows no mean and variance yet: call adapt(x) with the training data first"
+            )
+        mean, scale = self._spread(self.mean), ops.maximum(self._spread(ops.sqrt(self.variance)), _LEAST_SCALE)
+        return x * scale + mean if self.invert else (x - mean) / scale
+
+    def _filled(self, numbers: Any) -> Any:
+        try:
+            return np.broadcast_to(numbers, self._shape).astype(self.dtype)
+        except ValueError:
+            raise self.error(
+                ShapeError, f"expects mean and variance of shape {self._shape}; got {numbers.shape}"
+            ) from None
+
+
+_LEAST_SCALE = 1e-7
+_ROWS = 4096  # at a time, so that float64 copies stay small

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_bn import ops
 from tinygrad_bn.layers.base import RandomLayer
-from tinygrad_bn.module.settings import number
+from tinygrad_bn.module.settings import not_below_zero, number
 from tinygrad_bn.ops.random import normal
 
 
@@ -22,7 +22,7 @@ class Dropout(RandomLayer):
         self, rate: float, seed: int | None = None, rng: np.random.Generator | None = None, **options: Any
     ) -> None:
         super().__init__(seed, rng, **options)
-        self.rate = number(self, "rate", rate, "a number in [0, 1)", lambda r: 0 <= r < 1)
+        self.rate = float(number(self, "rate", rate, "a number in [0, 1)", lambda r: 0 <= r < 1))
 
     def forward(self, x: Any) -> Any:
         return ops.dropout(x, self.rate, rng=self._rng) if self.rate and self.in_training else x
@@ -42,9 +42,10 @@ class GaussianNoise(RandomLayer):
         self, stddev: float, seed: int | None = None, rng: np.random.Generator | None = None, **options: Any
     ) -> None:
         super().__init__(seed, rng, **options)
-        self.stddev = number(self, "stddev", stddev, "a number not below 0", lambda s: s >= 0)
+        self.stddev = not_below_zero(self, "stddev", stddev)
 
     def forward(self, x: Any) -> Any:
         if not (self.stddev and self.in_training):
             return x
-        return x + self.stddev * normal(shape=x.shape, dtype=x.dtype, rng=ops.generator(self._rng))
+        rng = ops.generator(self._rng, stream="gaussian_noise")
+        return x + self.stddev * normal(shape=x.shape, dtype=x.dtype, rng=rng)

@@ -108,7 +108,8 @@ def selu(x: Array, /) -> Array:
 selu.defvjp(lambda g, y, x: g * _exponential_slope(x, y, SELU_SCALE * SELU_ALPHA, SELU_SCALE))
 
 
-@derived(
+@primitive(
+    label="CELU alpha={alpha:g}",
     domain=(away_from(0.0),),
     cases=(Case(), Case(alpha=0.5)),
     reference=lambda x, alpha: np.maximum(x, 0) + alpha * np.expm1(np.minimum(x / alpha, 0)),
@@ -123,7 +124,11 @@ def celu(x: Array, /, alpha: float = 1.0) -> Array:
     """
     if not alpha > 0:
         raise SettingError(f"celu expects alpha > 0; got {alpha!r}")
-    return alpha * elu(x / alpha)
+    below = np.maximum(np.minimum(x, zeros_like(x)), -200 * alpha)  # from there on exp is too small for any dtype
+    return np.maximum(x, zeros_like(x)) + alpha * np.expm1(below / alpha)
+
+
+celu.defvjp(lambda g, y, x, *, alpha: g * (minimum(y, zeros_like(y)) / alpha + 1))
 
 
 @primitive(keeps_logits=True, reference=lambda x: 1 / (1 + np.exp(-x)))

@@ -2,6 +2,10 @@
 
 `uniform` and `normal` draw it. They are not public: `frozen_state` brings back a generator that came through
 `generator`, and these take any.
+
+What has no `seed` or `rng` of its own draws from a stream that has a name: the weights and the order of the samples
+from "main", dropout from "dropout", and so on. All follow from one seed, and none moves another on: with dropout a
+network starts with the same weights and sees the same batches as without.
 """
 
 from __future__ import annotations
@@ -23,47 +27,79 @@ from tinygrad_bn.primitives import Array, primitive
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-_shared: Generator | None = None  # made at the first draw, since numpy.random is slow to load
+_MAIN = "main"
+_streams: dict[str, Generator] = {}  # each made at its first draw, since numpy.random is slow to load
+_root: Any = None  # what they follow from: a numpy.random.SeedSequence
 
 
 def set_random_seed(seed: int) -> None:
-    """Start the shared generator, from which everything without a `seed` or `rng` of its own draws, anew.
+    """Start the shared streams, from which everything without a `seed` or `rng` of its own draws, anew.
 
     Raises:
         ValueError: `seed` is no integer, or below 0.
     """
     expect_outside("set_random_seed")
-    fresh = _seeded(seed, "set_random_seed")
+    _start(_sequence(seed, "set_random_seed"))
+
+
+def random_state() -> dict[str, Any]:
+    """Where all shared streams stand, those included that nobody has drawn from yet; as JSON takes it."""
+    streams = {name: stream.bit_generator.state for name, stream in _streams.items()}
+    return {"seed": _rooted().entropy, "streams": streams}
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Let all shared streams go on from where they stood when `random_state` gave this."""
+    expect_outside("set_random_state")
+    _start(_sequence(state["seed"], "set_random_state"))
+    for name, stood in state["streams"].items():
+        _stream(name).bit_generator.state = stood
+
+
+def _start(root: Any) -> None:
     journal = current().journal
     if journal is not None:
-        journal.note(set_random_seed, partial(_share, _shared))
-    _share(fresh)
+        journal.note(set_random_seed, partial(_share, _root, _streams))
+    _share(root, {})
 
 
-def _seeded(seed: int | None, name: str) -> Generator:
+def _sequence(seed: int | None, name: str) -> Any:
     try:
-        return np.random.default_rng(seed)
+        return np.random.SeedSequence(seed)
     except (TypeError, ValueError):
         raise SettingError(f"{name} expects an integer, at least 0; got {seed!r}") from None
 
 
-def _share(rng: Generator | None) -> None:
-    global _shared
-    _shared = rng
+def _share(root: Any, streams: dict[str, Generator]) -> None:
+    global _root, _streams
+    _root, _streams = root, streams
 
 
-def generator(rng: Generator | None = None, seed: int | None = None) -> Generator:
-    """`rng` itself, or a new generator from `seed`, or the shared one.
+def _stream(name: str) -> Generator:
+    """The shared generator of this name. That of "main" is the one that NumPy makes of the seed."""
+    if name not in _streams:
+        key = () if name == _MAIN else tuple(name.encode())
+        _streams[name] = np.random.default_rng(np.random.SeedSequence(_rooted().entropy, spawn_key=key))
+    return _streams[name]
+
+
+def _rooted() -> Any:
+    global _root
+    _root = _root or np.random.SeedSequence()
+    return _root
+
+
+def generator(rng: Generator | None = None, seed: int | None = None, *, stream: str = _MAIN) -> Generator:
+    """`rng` itself, or a new generator from `seed`, or the shared one of the name `stream`.
 
     Raises:
         TypeError: `rng` is not a numpy.random.Generator.
         ValueError: `seed` is no integer, or below 0.
     """
-    global _shared
     if rng is None and seed is None:
-        rng = _shared = _shared or np.random.default_rng()
+        rng = _stream(stream)
     elif rng is None:
-        rng = _seeded(seed, "seed")
+        rng = np.random.default_rng(_sequence(seed, "seed"))
         if (recorder := current().recorder) is not None:
             recorder.seeded(rng)
     elif not isinstance(rng, np.random.Generator):
@@ -76,7 +112,10 @@ def generator(rng: Generator | None = None, seed: int | None = None) -> Generato
 
 def origin(rng: Generator) -> Callable[[], Generator]:
     """Where to find, at any later time, the generator that stands where `rng` stands now."""
-    return generator if rng is _shared else partial(generator, rng)
+    for name, shared in _streams.items():
+        if rng is shared:
+            return partial(generator, stream=name)
+    return partial(generator, rng)
 
 
 @primitive(
@@ -128,7 +167,7 @@ def dropout(x: Array, rate: float, *, seed: int | None = None, rng: Generator | 
         ValueError: `rate` is not in [0, 1).
     """
     rate, x = _probability("dropout", rate), _array(x)
-    return x * (_kept(x, rate, generator(rng, seed)) / (1 - rate))
+    return x * (_kept(x, rate, generator(rng, seed, stream="dropout")) / (1 - rate))
 
 
 def alpha_dropout(x: Array, rate: float, *, seed: int | None = None, rng: Generator | None = None) -> Array:
@@ -143,9 +182,9 @@ def alpha_dropout(x: Array, rate: float, *, seed: int | None = None, rng: Genera
     """
     rate, x = _probability("alpha_dropout", rate), _array(x)
     limit = -SELU_SCALE * SELU_ALPHA
-    kept = _kept(x, rate, generator(rng, seed))
+    kept = _kept(x, rate, generator(rng, seed, stream="alpha_dropout"))
     a = ((1 - rate) * (1 + rate * limit * limit)) ** -0.5
-    return a * (x * kept + limit * (1 - kept)) - a * limit * rate
+    return a * (x * kept + limit * (1 - rate - kept))  # b is part of it, so that nothing cancels near a rate of 1
 
 
 def rrelu(
@@ -168,5 +207,5 @@ def rrelu(
         raise SettingError(f"rrelu expects 0 <= lower <= upper; got lower={lower!r} and upper={upper!r}")
     if not training:
         return leaky_relu(x, alpha=(lower + upper) / 2)
-    x = _array(x)
-    return prelu(x, uniform(shape=x.shape, low=lower, high=upper, dtype=x.dtype, rng=generator(rng, seed)))
+    x, rng = _array(x), generator(rng, seed, stream="rrelu")
+    return prelu(x, uniform(shape=x.shape, low=lower, high=upper, dtype=x.dtype, rng=rng))

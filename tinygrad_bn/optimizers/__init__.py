@@ -5,7 +5,8 @@
     optimizer.step(model.parameters())
     optimizer.zero_grad()
 
-The order within a step is clip, decay, update: the gradients are clipped; then the weights decay and take their step.
+The order within a step is clip, regularize, decay, update, constrain: the gradients are clipped; those of the
+regularizers are added; the weights decay and take their step; and the constraints bring them back to where they may be.
 """
 
 from __future__ import annotations

@@ -27,10 +27,10 @@ class Moments(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float | Schedule,
-        beta_1: float,
-        beta_2: float,
-        epsilon: float,
+        learning_rate: float | Schedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
         **settings: Unpack[Settings],
     ) -> None:
         super().__init__(learning_rate, **settings)
@@ -51,54 +51,7 @@ class Moments(Optimizer):
         return momentum, velocity + (ops.square(gradient) - velocity) * new_2
 
 
-class AdamFamily(Moments):
-    """Adam's step, with any settings."""
-
-    def __init__(
-        self,
-        learning_rate: float | Schedule,
-        beta_1: float,
-        beta_2: float,
-        epsilon: float,
-        amsgrad: bool,
-        **settings: Unpack[Settings],
-    ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, **settings)
-        self._amsgrad = bool(amsgrad)
-
-    @property
-    def amsgrad(self) -> bool:
-        """Whether the step is divided by the root of the largest velocity so far; fixed at construction."""
-        return self._amsgrad
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        return ("momentum", "velocity", "largest_velocity") if self.amsgrad else ("momentum", "velocity")
-
-    def numbers(self, step: int) -> dict[str, float]:
-        taken = step + 1
-        correction = math.sqrt(1 - self.beta_2**taken) / (1 - self.beta_1**taken)
-        return {**super().numbers(step), "alpha": self.rate_at(step) * correction}
-
-    def update(
-        self,
-        parameter: Array,
-        gradient: Array,
-        momentum: Array,
-        velocity: Array,
-        *largest: Array,
-        alpha: Array,
-        new_1: Array,
-        new_2: Array,
-        epsilon: Array,
-    ) -> tuple[Array, ...]:
-        momentum, velocity = self.moments(gradient, momentum, velocity, new_1, new_2)
-        largest = tuple(ops.maximum(old, velocity) for old in largest)
-        root = ops.sqrt(largest[0] if largest else velocity)
-        return parameter - momentum * alpha / (root + epsilon), momentum, velocity, *largest
-
-
-class Adam(AdamFamily):
+class Adam(Moments):
     """m and v are running means of g and g ** 2; w = w - alpha * m / (sqrt(v) + epsilon).
 
     alpha = learning_rate * sqrt(1 - beta_2 ** t) / (1 - beta_1 ** t) in step t = 1, 2, ... makes up for the means'
@@ -125,10 +78,42 @@ class Adam(AdamFamily):
         amsgrad: bool = False,
         **settings: Unpack[Settings],
     ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, **settings)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **settings)
+        self._amsgrad = bool(amsgrad)
+
+    @property
+    def amsgrad(self) -> bool:
+        """Whether the step is divided by the root of the largest velocity so far; fixed at construction."""
+        return self._amsgrad
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return (*super().slots, *["largest_velocity"] * self.amsgrad)
+
+    def numbers(self, step: int) -> dict[str, float]:
+        taken = step + 1
+        correction = math.sqrt(1 - self.beta_2**taken) / (1 - self.beta_1**taken)
+        return {**super().numbers(step), "alpha": self.rate_at(step) * correction}
+
+    def update(
+        self,
+        parameter: Array,
+        gradient: Array,
+        momentum: Array,
+        velocity: Array,
+        *largest: Array,
+        alpha: Array,
+        new_1: Array,
+        new_2: Array,
+        epsilon: Array,
+    ) -> tuple[Array, ...]:
+        momentum, velocity = self.moments(gradient, momentum, velocity, new_1, new_2)
+        largest = tuple(ops.maximum(old, velocity) for old in largest)
+        root = ops.sqrt(largest[0] if largest else velocity)
+        return parameter - momentum * alpha / (root + epsilon), momentum, velocity, *largest
 
 
-class AdamW(AdamFamily):
+class AdamW(Adam):
     """w = w - learning_rate * weight_decay * w, and then the step of `Adam`.
 
     Args:
@@ -169,16 +154,6 @@ class Nadam(Moments):
 
     Reference: Dozat (2016), Algorithm 2, with the warming of its section 3.1.
     """
-
-    def __init__(
-        self,
-        learning_rate: float | Schedule = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **settings: Unpack[Settings],
-    ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, **settings)
 
     def numbers(self, step: int) -> dict[str, float]:
         taken = step + 1

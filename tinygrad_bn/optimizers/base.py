@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
 from tinygrad_bn import names
+from tinygrad_bn.clipping import Parameters, unpaired
 from tinygrad_bn.mode import changed, count, current, guard, using
 from tinygrad_bn.module.settings import natural
 from tinygrad_bn.optimizers.clipping import LIMITS, Clipping
+from tinygrad_bn.optimizers.penalties import regularized
 from tinygrad_bn.optimizers.rates import LearningRate, Limit, Numbers, Rate
 from tinygrad_bn.optimizers.recorded import RecordedStep
 from tinygrad_bn.optimizers.settings import arguments
@@ -32,6 +34,9 @@ _NEVER_DECAY = ("gamma", "beta", "alpha")
 class Optimizer:
     """Takes the steps of `update` on all parameters that have a gradient.
 
+    A step clips the gradients, adds those of the regularizers, lets the weights decay, updates them, and applies the
+    constraints, in this order.
+
     A subclass names its `slots`, the arrays it remembers for each parameter, and writes `update`, once, as a pure
     elementwise text in ordinary operators and tg functions; it is run in place, and can be captured.
 
@@ -47,7 +52,8 @@ class Optimizer:
             step; or put "zero" in the places of such elements.
 
     Attributes:
-        clipping: how often the gradients had to be clipped, and by how much; None without any of these settings.
+        clipping: how often the gradients had to be clipped, by how much, and whose were not finite; None without any
+            of these settings.
         changes: how often something was set that a step captured before does not follow. It follows new numbers, but
             not a momentum or a weight decay that comes or goes.
 
@@ -86,7 +92,9 @@ class Optimizer:
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         given = zip(LIMITS, (clipvalue, clipnorm, global_clipnorm), strict=True)
-        clipping = Clipping(self._name, {name: limit for name, limit in given if limit is not None}, nonfinite)
+        limits = {name: limit for name, limit in given if limit is not None}
+        self._paths: dict[Parameter, str] = {}
+        clipping = Clipping(self._name, limits, nonfinite, self._paths)
         self.clipping = None if clipping.kind is None and nonfinite == "keep" else clipping
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -136,8 +144,11 @@ class Optimizer:
 
     # What a user calls
 
-    def step(self, parameters: Iterable[Parameter]) -> None:
+    def step(self, parameters: Parameters) -> None:
         """Update each parameter that is trainable and has a gradient; the others stay as they are.
+
+        Args:
+            parameters: those of a model, or its `named_parameters()`: messages then call them by their paths.
 
         Raises:
             TypeError: these are not parameters.
@@ -205,13 +216,13 @@ class Optimizer:
 
     # A step
 
-    def _learned(self, parameters: Iterable[Parameter]) -> dict[Parameter, Tensor]:
+    def _learned(self, parameters: Parameters) -> dict[Parameter, Tensor]:
         """The parameters that will be updated, each once, with their gradients."""
         if isinstance(parameters, Tensor) or not hasattr(parameters, "__iter__"):
             raise TypeError(f"{self._name}.step expects a list such as model.parameters(); got {parameters!r:.60}")
         known = self._slots.known
         learned = {}
-        for parameter in parameters:
+        for parameter in unpaired(parameters, self._paths):
             if not isinstance(parameter, Parameter):
                 raise TypeError(f"{self._name}.step expects Parameters, as model.parameters(); got {parameter!r:.60}")
             if parameter not in known:
@@ -228,7 +239,7 @@ class Optimizer:
             gradients, good = self.clipping(learned, gradients)
             if not guard(good):
                 return
-        step(tuple(learned), gradients)
+        step(tuple(learned), regularized(learned, gradients))
         count(self._numbers.counter)
 
     def _text(self, slots: int, names: tuple[str, ...], decays: bool, parameter: Array, *others: Array) -> Any:

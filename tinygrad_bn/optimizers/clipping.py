@@ -12,8 +12,8 @@ from tinygrad_bn.clipping import (
     called,
     clip_by_value,
     expect_finite,
+    gradients_of,
     norm_of,
-    norm_of_all,
     scaled,
     shrinkage,
     zeroed,
@@ -38,23 +38,25 @@ class Clipping:
         owner: what messages call whoever clips.
         limits: those of `clipvalue`, `clipnorm` and `global_clipnorm` that were given: one at most.
         nonfinite: "keep", "raise", "skip" or "zero", as an optimizer's.
+        paths: what messages call parameters, where there is more to say than their names.
 
     Raises:
         ValueError: an argument lies outside what is allowed.
     """
 
-    def __init__(self, owner: str, limits: Mapping[str, float], nonfinite: str) -> None:
+    def __init__(self, owner: str, limits: Mapping[str, float], nonfinite: str, paths: Mapping[Parameter, str]) -> None:
         if len(limits) > 1:
             raise SettingError(f"{owner} expects at most one of {', '.join(LIMITS)}; got {', '.join(limits)}")
         if nonfinite not in _POLICIES:
             raise SettingError(names.unknown("nonfinite", nonfinite, _POLICIES, f"{owner}()"))
-        self.owner, self.nonfinite = owner, nonfinite
+        self.owner, self.nonfinite, self._paths = owner, nonfinite, paths
         self.kind = next(iter(limits), None)
         self._limit = np.array(np.inf)
         if self.kind is not None:
             self.limit = limits[self.kind]
         self._norm, self._factor = (State(np.array(figure), name="clipping") for figure in (0.0, 1.0))
         self._acted, self._alarms = (State(np.array(0), name="clipping") for _ in range(2))
+        self._blamed: dict[tuple[Parameter, ...], State] = {}
 
     def __repr__(self) -> str:
         limited = "" if self.kind is None else f"{self.kind}={self.limit:g}, "
@@ -96,6 +98,16 @@ class Clipping:
         """In how many steps a gradient was not finite."""
         return int(self._alarms.item())
 
+    @property
+    def blamed(self) -> dict[str, int]:
+        """Whose gradient was not finite, and in how many steps."""
+        found: dict[str, int] = {}
+        for parameters, times in self._blamed.items():
+            for name, number in zip(called(parameters, self._paths), times.tolist(), strict=True):
+                if number:
+                    found[name] = found.get(name, 0) + number
+        return found
+
     # A step
 
     def __call__(self, parameters: Iterable[Parameter], gradients: Sequence[Array]) -> tuple[Sequence[Array], Any]:
@@ -104,21 +116,30 @@ class Clipping:
         Raises:
             FloatingPointError: a gradient is not finite, and `nonfinite` is "raise"; the message names its parameter.
         """
-        finite = None
+        owners, finite = tuple(parameters), None
         if self.nonfinite == "zero":
-            finite = _all_finite(gradients)
+            finite = ops.stack([ops.all(ops.isfinite(gradient)) for gradient in gradients])
             gradients = [zeroed(gradient) for gradient in gradients]
         norms = [norm_of(gradient, np.inf if self.kind in (None, "clipvalue") else 2) for gradient in gradients]
         if self.nonfinite == "raise":
-            expect_finite(self.owner, called(parameters), norms)
-        norm = norm_of_all(norms, 2 if self.kind == "global_clipnorm" else np.inf)
+            expect_finite(self.owner, gradients_of(owners, self._paths), norms)
+        together = ops.stack(norms)
+        norm = norm_of(together, 2 if self.kind == "global_clipnorm" else np.inf)
         if finite is None:
-            finite = ops.isfinite(norm)
+            finite = ops.isfinite(together)
+        good = ops.all(finite)
         self._norm.assign(norm, self.owner)
-        self._alarms.assign(self._alarms + ops.discretize(ops.logical_not(finite), dtype="int64"), self.owner)
+        self._blame(owners, finite, good)
         if self.kind is not None:
             gradients = self._limited(gradients, norms, norm)
-        return gradients, finite if self.nonfinite == "skip" else True
+        return gradients, good if self.nonfinite == "skip" else True
+
+    def _blame(self, owners: tuple[Parameter, ...], finite: Array, good: Array) -> None:
+        """Count a step with gradients that are not finite, and whose they are."""
+        if owners not in self._blamed:
+            self._blamed[owners] = State(np.zeros(len(owners), np.int64), name="clipping")
+        for counts, passed in ((self._alarms, good), (self._blamed[owners], finite)):
+            counts.assign(counts + ops.discretize(ops.logical_not(passed), dtype="int64"), self.owner)
 
     def _limited(self, gradients: Sequence[Array], norms: Sequence[Array], norm: Array) -> Sequence[Array]:
         limit = feed(self._limit)
@@ -129,8 +150,3 @@ class Clipping:
             return [clip_by_value(gradient, ops.astype(limit, dtype=gradient.dtype)) for gradient in gradients]
         factors = [shrinkage(own, limit) for own in norms] if self.kind == "clipnorm" else [factor] * len(gradients)
         return [scaled(gradient, factor) for gradient, factor in zip(gradients, factors, strict=True)]
-
-
-def _all_finite(gradients: Sequence[Array]) -> Array:
-    """Whether every element of all gradients is finite."""
-    return ops.all(ops.stack([ops.all(ops.isfinite(gradient)) for gradient in gradients]))

@@ -110,32 +110,32 @@ class Numbers:
         self._written: dict[int, dict[str, float]] = {}
         self._reasons: dict[int, int] = {}
 
-    def arrays(self, dtype: np.dtype[Any], ahead: int = 0) -> dict[str, NDArray[Any]]:
-        """Those of the next step, or of one that many steps ahead of it."""
-        self.write(ahead)
-        if (dtype, ahead) not in self._arrays:
-            self._arrays[dtype, ahead] = {name: np.array(n, dtype) for name, n in self._written[ahead].items()}
-        return self._arrays[dtype, ahead]
+    def arrays(self, dtype: np.dtype[Any], place: int = 0) -> dict[str, NDArray[Any]]:
+        """Those of the next step. Steps whose numbers have to stand side by side say at which place theirs do."""
+        self.write(place)
+        if (dtype, place) not in self._arrays:
+            self._arrays[dtype, place] = {name: np.array(n, dtype) for name, n in self._written[place].items()}
+        return self._arrays[dtype, place]
 
-    def write(self, ahead: int = 0) -> None:
-        """Write what has changed into these arrays."""
-        step = int(self.counter)
+    def write(self, place: int = 0, ahead: int = 0) -> None:
+        """Write what has changed into the arrays at a place: the numbers of the step so many ahead of the next."""
+        step = int(self.counter) + ahead
         reason = step if self.vary else 0
-        if self._reasons.get(ahead) == reason:
+        if self._reasons.get(place) == reason:
             return
-        numbers, known = self.of(step + ahead), self._written.get(ahead, {})
+        numbers, known = self.of(step), self._written.get(place, {})
         changed = [name for name, n in numbers.items() if n != known.get(name)]
-        for (_, place), arrays in self._arrays.items():
-            if place == ahead:
+        for (_, other), arrays in self._arrays.items():
+            if other == place:
                 for name in changed:
                     arrays[name][...] = numbers[name]
-        self._written[ahead], self._reasons[ahead] = numbers, reason
+        self._written[place], self._reasons[place] = numbers, reason
 
     def rewrite(self) -> None:
         """The rates have changed: write all arrays."""
         self._reasons.clear()
-        for ahead in list(self._written):
-            self.write(ahead)
+        for place in list(self._written):
+            self.write(place)
 
     def clear(self) -> None:
         """Other names have numbers now: make new arrays."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_bn.capturing.inplace import InPlace
+from tinygrad_bn.optimizers.penalties import constrained
 from tinygrad_bn.variables import Parameter, Variable, side_by_side, written
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
@@ -44,6 +45,9 @@ class StepInPlace:
             self._plan(learned)
         for update in self._plans[learned]:
             update.run(gradients, self.optimizer._name)
+        for parameter in learned:
+            if parameter.constraint is not None:
+                parameter.assign(constrained(parameter, parameter.value), self.optimizer._name)
 
     def clear(self) -> None:
         """The text has changed, or what it works on."""
