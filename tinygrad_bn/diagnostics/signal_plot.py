@@ -65,11 +65,16 @@ def _draw_panel(axes: Axes, flows: Mapping[str, GradientFlow], field: str, title
     first_and_last = (1, max(longest, 2))
     axes.set_xlim(first_and_last[::-1] if backwards else first_and_last)
     axes.set_xlabel("hidden layer" + (", from the output back to the input" if backwards else ""))
-    axes.set_xticks([1, *range(5, longest + 1, 5)] if 5 <= longest < 60 else sorted({1, longest // 2 or 1, longest}))
+    axes.set_xticks(depth_ticks(longest))
     axes.minorticks_off()
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     _name_ends(axes, ends)
+
+
+def depth_ticks(longest: int) -> list[int]:
+    """Which of so many layers the axis names."""
+    return [1, *range(5, longest + 1, 5)] if 5 <= longest < 60 else sorted({1, longest // 2 or 1, longest})
 
 
 def _name_ends(axes: Axes, ends: Sequence[tuple[str, float, Any]]) -> None:

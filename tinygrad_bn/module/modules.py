@@ -11,13 +11,15 @@ import numpy as np
 from tinygrad_bn import names
 from tinygrad_bn.errors import DtypeError, NotBuiltError, SettingError, ShapeError
 from tinygrad_bn.mode import Recorder, changed, current, using
-from tinygrad_bn.module.files import read_arrays, write_arrays
+from tinygrad_bn.module.files import read_arrays, values, write_arrays
 from tinygrad_bn.module.summary import Shape, Summary, spelled
 from tinygrad_bn.tensors import as_array
 from tinygrad_bn.variables import Parameter, State, Variable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from tinygrad_bn.module.audit import Audit
 
 
 class Module:
@@ -193,16 +195,19 @@ class Module:
             variables[path].assign(value, "load_state_dict")
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the values of all parameters and states to an .npz file; a failure leaves an older one as it was."""
+        """Write the values of all parameters and states to an .npz or .safetensors file, as the ending of `path` says.
+
+        Whatever happens, even a kill or a power failure, leaves the old file or the new one.
+        """
         write_arrays(path, self.state_dict())
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Take over the values that `save` wrote, all of them or none.
 
         Raises:
-            SettingError, ShapeError: as `load_state_dict`; or the file is not one that `save` wrote.
+            SettingError, ShapeError: as `load_state_dict`; or the file is damaged, or not one that `save` wrote.
         """
-        self.load_state_dict(read_arrays(path))
+        self.load_state_dict(values(read_arrays(path)[0]))
 
     # How it presents itself
 
@@ -235,6 +240,22 @@ class Module:
         if print_fn is not None:
             print_fn(str(summary))
         return summary
+
+    def audit(self, x: Any = None, *, optimizer: Any = None) -> Audit:
+        """What is wrong before training: biases and weight decay in vain, no gradient, mixed dtypes, wrong initializer.
+
+        One call in training mode is looked at; the module is as before afterwards.
+
+        Args:
+            x: a batch of inputs; without it some are drawn, where the module knows their shape.
+            optimizer: whose weight decay is looked at; without it that of `compile`.
+
+        Raises:
+            NotBuiltError: neither is there an x, nor is the shape of the inputs known.
+        """
+        from tinygrad_bn.module.audit import audit  # only those who ask pay for its import
+
+        return audit(self, x, optimizer)
 
     def __repr__(self) -> str:
         lines: list[str] = []
