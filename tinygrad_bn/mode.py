@@ -46,6 +46,9 @@ class Recorder:
         """Whether to go on after a check; where `explain` is None, updates to come are left out if it has failed."""
         return _passed(good, explain)
 
+    def sets(self, module: Any, name: str, value: Any) -> None:
+        """An attribute of a module is about to be set."""
+
     def outside(self, what: str) -> None:
         """`what` is about to happen, which is no computation. May raise to forbid it."""
 
@@ -95,6 +98,9 @@ class Relay(Recorder):
 
     def guard(self, good: Any, explain: Callable[[], Exception] | None) -> bool:
         return self.other.guard(good, explain)
+
+    def sets(self, module: Any, name: str, value: Any) -> None:
+        self.other.sets(module, name, value)
 
     def outside(self, what: str) -> None:
         self.other.outside(what)

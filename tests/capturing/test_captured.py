@@ -593,3 +593,24 @@ def test_derivatives_by_an_argument_are_captured(derivative, kind):
         for ours, theirs in zip(leaves([captured]), leaves([eager]), strict=True):
             assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
     assert len(step.programs) == 1
+
+
+def test_an_attribute_that_a_step_moves_on_is_refused():
+    class Counting(tg.Module):
+        def __init__(self):
+            self.weight = tg.Parameter([2.0])
+            self.calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            self.width = x.shape[-1]  # what is always the same may be set
+            return x * self.weight
+
+    net = Counting()
+    with pytest.raises(CaptureError, match=r"setting calls of Counting from 0 to 1, .*test_captured\.py:\d+"):
+        tg.capture(net)(X)
+    Counting.counters = ("calls",)
+    step = tg.capture(net)
+    for _ in range(3):
+        np.testing.assert_array_equal(step(X), 2 * X)
+    assert len(step.programs) == 1

@@ -17,6 +17,7 @@ import numpy as np
 from tinygrad_bn import mode
 from tinygrad_bn.callers import frame_outside, is_ours, users_line, warn
 from tinygrad_bn.capturing.flow import Feed
+from tinygrad_bn.capturing.keys import told
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.mode import Recorder
 from tinygrad_bn.ops.random import origin
@@ -167,6 +168,12 @@ class Recording(Recorder):
             running.add(id(frame))
             frame = frame.f_back  # type: ignore[assignment]
         return tuple(good for frame, good in self._conditions if id(frame) in running)
+
+    def sets(self, module: Any, name: str, value: Any) -> None:
+        held = vars(module).get(name, value)
+        frame = frame_outside("module", "mode", "capturing", "callers")
+        if told(held) != told(value) and name not in getattr(module, "counters", ()) and frame and not is_ours(frame):
+            self.outside(f"setting {name} of {type(module).__name__} from {held!r:.40} to {value!r:.40}")
 
     def outside(self, what: str) -> None:
         self._refuse(f"a captured step cannot do what no replay would: {what}, {users_line()}. Do it before a call")

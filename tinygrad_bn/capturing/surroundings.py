@@ -24,9 +24,11 @@ class Surroundings:
             else:
                 function = function.__wrapped__
         self._attributes: dict[str, Any] = {}
+        self._counters: tuple[str, ...] = ()
         if not isinstance(function, FunctionType):
             self._owners.append(function)
             self._attributes = getattr(function, "__dict__", {})
+            self._counters = getattr(function, "counters", ())
             function = type(function).__call__
         self._cells: tuple[CellType, ...] = ()
         self._globals: dict[str, Any] = {}
@@ -38,7 +40,11 @@ class Surroundings:
 
     def things(self) -> list[Any]:
         """The objects."""
-        found = [*self._owners, *self._attributes.values(), *[self._globals.get(name) for name in self._names]]
+        found = [*self._owners, *[self._globals.get(name) for name in self._names]]
+        if self._counters:
+            found += [value for name, value in self._attributes.items() if name not in self._counters]
+        else:
+            found += self._attributes.values()
         for cell in self._cells:
             try:
                 found.append(cell.cell_contents)

@@ -61,6 +61,8 @@ class Module:
             raise TypeError(
                 f"{called(self)}.{name} is a {kind}: give it values by .{name}.assign(...); got {value!r:.60}"
             )
+        if (recorder := current().recorder) is not None:
+            recorder.sets(self, name, value)
         super().__setattr__(name, value)
         changed()
 
