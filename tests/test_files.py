@@ -1,6 +1,9 @@
 import os
+import signal
 import stat
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,59 @@ def test_what_the_system_forbids_is_raised_and_leaves_nothing(tmp_path, monkeypa
     with pytest.raises(PermissionError), replacing(path) as part:
         part.write_text("new")
     assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+KILLS_ITSELF = """
+import os, signal, sys
+from tinygrad_bn.files import replacing
+with replacing(sys.argv[1]) as part:
+    part.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("old")
+    other = tmp_path / ".1-2.another.json"
+    other.write_text("not of this path")
+    assert subprocess.run([sys.executable, "-c", KILLS_ITSELF, str(path)], check=False).returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 3
+    with replacing(path) as part:
+        part.write_text("new")
+    assert sorted(tmp_path.iterdir()) == [other, path]
+
+
+def test_what_another_is_still_writing_is_left_alone(tmp_path):
+    path = tmp_path / "results.json"
+    with replacing(path) as first:
+        first.write_text("first")
+        with replacing(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+        assert first.read_text() == "first"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_many_writers_at_once_leave_one_whole_file(tmp_path):
+    path = tmp_path / "results.txt"
+
+    def write(text):
+        for _ in range(20):
+            with replacing(path, durable=True) as part:
+                part.write_text(text * 1000)
+
+    writers = [threading.Thread(target=write, args=(text,)) for text in "abcd"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    text = path.read_text()
+    assert text == text[0] * 1000
     assert list(tmp_path.iterdir()) == [path]
 
 

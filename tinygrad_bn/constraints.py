@@ -16,27 +16,19 @@ import numpy as np
 
 from tinygrad_bn import names, ops
 from tinygrad_bn.errors import SettingError
-from tinygrad_bn.mode import changed
-from tinygrad_bn.module.settings import above_zero
+from tinygrad_bn.module.settings import Described, above_zero
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.variables import Rule
 
 Axis = int | Sequence[int]
 
 
-class Constraint:
+class Constraint(Described):
     """The allowed weights nearby. A subclass keeps its arguments under their own names, and defines the call."""
 
     def __call__(self, weights: Array) -> Array:
         """The weights to go on with."""
         raise NotImplementedError(f"{type(self).__name__} defines no __call__(weights)")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        changed()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class MaxNorm(Constraint):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,18 +15,77 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[Path]:
     """Where to write what `path` is to hold: a file beside it, with its suffix, that takes its place if nothing fails.
 
-    After a failure the old file is as it was, and nothing lies beside it.
+    After a failure the old file is as it was, and nothing lies beside it; nor does anything after the next call for
+    this path where this process was killed.
+
+    Args:
+        path: of the file.
+        durable: wait until all is on the disk, so that a power failure too leaves the old file or the new one.
     """
     path = Path(path)
-    part = path.with_name(f".{os.getpid()}.{path.name}")
+    part = path.with_name(f".{os.getpid()}-{next(_numbers)}.{path.name}")
+    _remove_abandoned(path)
+    mark = _marked(part)
     try:
         yield part
+        if durable:
+            _flush(part)
         part.replace(path)
+        if durable and os.name == "posix":
+            _flush(path.parent)  # the new name too
     finally:
         part.unlink(missing_ok=True)
+        if mark is not None:
+            os.close(mark)
+
+
+_numbers = count()
+"""Two threads may write at the same time."""
+
+
+def _marked(part: Path) -> int | None:
+    """A new file that this process holds locked until it ends, in whatever way; None where there are no such locks."""
+    try:
+        from fcntl import LOCK_EX, flock
+    except ImportError:
+        return None
+    while True:
+        mark = os.open(part, os.O_CREAT | os.O_WRONLY, 0o666)
+        with suppress(OSError):  # a file system without locks: nothing there is ever found abandoned
+            flock(mark, LOCK_EX)
+        if part.exists():
+            return mark
+        os.close(mark)  # between these two lines it was taken for abandoned
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed processes have left beside `path`: parts of it that nobody holds locked."""
+    try:
+        from fcntl import LOCK_EX, LOCK_NB, flock
+    except ImportError:
+        return
+    form = re.compile(rf"\.\d+-\d+\.{re.escape(path.name)}")
+    beside = os.listdir(path.parent) if path.parent.is_dir() else []
+    for name in filter(form.fullmatch, beside):
+        with suppress(OSError):  # it is held, or gone, or another's: whoever may not clean up may still write
+            mark = os.open(path.with_name(name), os.O_WRONLY)
+            try:
+                flock(mark, LOCK_EX | LOCK_NB)
+                path.with_name(name).unlink()
+            finally:
+                os.close(mark)
+
+
+def _flush(path: Path) -> None:
+    """Wait until the file, or folder, is on the disk."""
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -19,8 +19,8 @@ import numpy as np
 
 from tinygrad_bn import names, ops
 from tinygrad_bn.errors import SettingError, ShapeError
-from tinygrad_bn.mode import changed, current, guard
-from tinygrad_bn.module.settings import above_zero
+from tinygrad_bn.mode import current, guard
+from tinygrad_bn.module.settings import Described, above_zero
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import Tensor, as_array
 
@@ -32,7 +32,7 @@ EPSILON: Final = 1e-7
 _ROUNDING: Final = 1e-3  # by how much a computed probability may miss [0, 1]
 
 
-class Loss:
+class Loss(Described):
     """The mean of `per_sample`. A loss of your own overrides that, in ordinary operators and tg functions."""
 
     def __call__(self, y_true: Any, y_pred: Any) -> Array:
@@ -68,14 +68,6 @@ class Loss:
 
     def _out_of(self, bounds: tuple[float, float]) -> ValueError:
         return ValueError(f"{self._name} expects y_true from {bounds[0]} to {bounds[1]}; got something outside")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        changed()
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({settings})"
 
     def per_sample(self, y_true: Array, y_pred: Array) -> Array:
         """The loss of each sample, or of each of its values; the first axis is the batch."""

@@ -11,33 +11,25 @@ one number.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from tinygrad_bn import names, ops
 from tinygrad_bn.autodiff.gradients import gradients
 from tinygrad_bn.errors import ShapeError
-from tinygrad_bn.mode import changed, using
-from tinygrad_bn.module.settings import not_below_zero
+from tinygrad_bn.mode import using
+from tinygrad_bn.module.settings import Described, not_below_zero
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Parameter, Rule
 
 
-class Regularizer:
+class Regularizer(Described):
     """A penalty on weights: one number. A subclass keeps its arguments under their own names, and defines the call."""
 
     def __call__(self, weights: Array) -> Array:
         """The penalty."""
         raise NotImplementedError(f"{type(self).__name__} defines no __call__(weights)")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        changed()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class L1(Regularizer):

@@ -12,19 +12,15 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from tinygrad_bn.errors import SettingError
-from tinygrad_bn.module.settings import above_zero, natural, not_below_zero, number
+from tinygrad_bn.module.settings import Described, above_zero, natural, not_below_zero, number
 
 
-class Schedule:
+class Schedule(Described):
     """The learning rate of each step: a subclass defines `__call__`."""
 
     def __call__(self, step: int) -> float:
         """The learning rate of the step with this number; the first is 0."""
         raise NotImplementedError(f"{type(self).__name__} defines no __call__(step)")
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({settings})"
 
 
 class ExponentialDecay(Schedule):

@@ -599,7 +599,7 @@ def test_an_attribute_that_a_step_moves_on_is_refused():
     class Counting(tg.Module):
         def __init__(self):
             self.weight = tg.Parameter([2.0])
-            self.calls = 0
+            self.calls, self.width = 0, 3
 
         def forward(self, x):
             self.calls += 1

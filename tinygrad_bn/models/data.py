@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_bn.autodiff.gradients import no_grad
 from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
 from tinygrad_bn.losses import Loss
 from tinygrad_bn.module.settings import number
@@ -15,6 +16,8 @@ from tinygrad_bn.tensors import as_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from tinygrad_bn.models.model import Model
 
     Examples = tuple[NDArray[Any], NDArray[Any]]
 
@@ -76,8 +79,16 @@ def divided(
     return (x[:kept], y[:kept]), (x[kept:], y[kept:])
 
 
-def expect_truth(name: str, loss: Loss, y: NDArray[Any], output_shape: tuple[int | None, ...]) -> None:
-    """Raise if `y` cannot be the truth for outputs of this shape: once, for all of it, before any time is spent."""
+def expect_match(name: str, model: Model, loss: Loss, data: Examples) -> None:
+    """Raise if the model cannot take x, or y cannot be the truth for what it gives: once, before any time is spent.
+
+    A model that is not built yet, is built.
+    """
+    x, y = data
+    output_shape = model.known_output_shape()
+    if output_shape is None:
+        with no_grad():
+            output_shape = model(x[:1], training=False).shape
     shape = (len(y), *(length or 1 for length in output_shape[1:]))
     try:
         loss.check(loss.aligned(y, shape), shape)
@@ -87,10 +98,10 @@ def expect_truth(name: str, loss: Loss, y: NDArray[Any], output_shape: tuple[int
         raise ValueError(f"{name}: {error}") from None
 
 
-def batches(data: Examples, size: int, order: NDArray[np.int64] | None = None) -> Iterator[Examples]:
-    """The samples, `size` at a time, in this order or as they stand; the last batch holds what is left."""
+def batches(data: Examples, size: int, order: NDArray[np.int64] | None = None, first: int = 0) -> Iterator[Examples]:
+    """`size` samples at a time, in this order or as they stand, from batch `first` on; the last may be less."""
     x, y = data
-    for start in range(0, len(x), size):
+    for start in range(first * size, len(x), size):
         if order is None:
             yield x[start : start + size], y[start : start + size]
         else:

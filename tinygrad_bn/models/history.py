@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
-from tinygrad_bn.callbacks import Callback, Logs, told
 from tinygrad_bn.files import picture
+from tinygrad_bn.models.listening import Callback, Logs, told
 
 
 class History(Callback):
     """The loss and the metrics of every epoch; `fit` returns it.
+
+    Where the optimizer clips, there are also "clipping_rate", the share of the epoch's steps in which a gradient was
+    made smaller; "clipping_factor", the smallest number that one was multiplied by; and "gradient_norm", the largest
+    norm before that. Where it looks for gradients that are not finite, "nonfinite_steps" had one.
 
     Attributes:
         history: by name, such as "loss" and "val_accuracy", one value for each epoch that was completed.
@@ -28,6 +34,13 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": list(self.epoch), "history": {name: list(values) for name, values in self.history.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.epoch = list(state.get("epoch", ()))
+        self.history = {name: list(values) for name, values in state.get("history", {}).items()}
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw the values against the epochs, a panel for each, that of the validation data dashed.

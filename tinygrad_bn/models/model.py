@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,18 +13,21 @@ import numpy as np
 from tinygrad_bn import losses, names, optimizers
 from tinygrad_bn import metrics as metric_kinds
 from tinygrad_bn.autodiff.gradients import no_grad
-from tinygrad_bn.callbacks import Callback, progress, told
-from tinygrad_bn.capturing import chosen
+from tinygrad_bn.callers import warn
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.layers import BatchNormalization
 from tinygrad_bn.losses import Loss
 from tinygrad_bn.metrics import Metric, MetricLike
-from tinygrad_bn.models.data import batches, divided, examples, expect_truth, samples
+from tinygrad_bn.models.averages import Averages
+from tinygrad_bn.models.data import batches, divided, examples, expect_match, samples
+from tinygrad_bn.models.files import read_into, write_model
 from tinygrad_bn.models.history import History
-from tinygrad_bn.models.training import Averages, Replayed, Step, Training
+from tinygrad_bn.models.listening import Callback, told
+from tinygrad_bn.models.loop import Training, audience
+from tinygrad_bn.models.position import Position, started
+from tinygrad_bn.models.training import Replayed, inference, learning_step, penalized
 from tinygrad_bn.module import Module, called
 from tinygrad_bn.module.settings import natural
-from tinygrad_bn.ops import generator
 from tinygrad_bn.optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -48,7 +50,9 @@ class Model(Module):
     metrics: Sequence[Metric] = ()
     history: History | None = None
     stop_training: bool = False
-    counters = ("history", "stop_training", "metrics", "_captured")  # what a captured step does not depend on
+    _position: Position | None = None
+    # What a captured step looks at none of:
+    counters = ("history", "stop_training", "metrics", "_position", "_captured")
 
     @cached_property
     def _captured(self) -> dict[str, Replayed]:
@@ -71,9 +75,9 @@ class Model(Module):
         if not isinstance(several, Iterable):
             raise TypeError(f"compile expects metrics to be names or Metrics, in a list; got {metrics!r}")
         chosen = [metric_kinds.get(metric) for metric in several]
-        called = ["loss", *(metric.name for metric in chosen)]
-        if len(set(called)) < len(called):
-            raise SettingError(f"compile expects metrics of different names; got {', '.join(called[1:])}")
+        taken = ["loss", *(metric.name for metric in chosen)]
+        if len(set(taken)) < len(taken):
+            raise SettingError(f"compile expects metrics of different names; got {', '.join(taken[1:])}")
         self.optimizer, self.loss, self.metrics = optimizers.get(optimizer), losses.get(loss), tuple(chosen)
 
     @names.checked
@@ -84,6 +88,7 @@ class Model(Module):
         *,
         batch_size: int = 32,
         epochs: int = 1,
+        initial_epoch: int | None = None,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
         callbacks: Sequence[Callback] | None = (),
@@ -98,7 +103,8 @@ class Model(Module):
             x: samples, of shape (n, ...).
             y: truths, of shape (n, ...).
             batch_size: samples per step.
-            epochs: how many times to go through them all.
+            epochs: how many times to go through them all, those before `initial_epoch` included.
+            initial_epoch: the number of the first epoch; None: 0, or where a training that was loaded stands.
             validation_data: (x, y) to measure the model on after each epoch; goes before `validation_split`.
             validation_split: the share of the samples, the last ones, to hold out for that.
             callbacks: what else is to happen.
@@ -118,19 +124,17 @@ class Model(Module):
         optimizer, loss = self._compiled("fit")
         batch_size, epochs = natural("fit", "batch_size", batch_size), natural("fit", "epochs", epochs)
         data, validation = divided(x, y, validation_data, validation_split)
-        history = History()
-        listeners = [history, *progress(verbose), *_expect_callbacks(callbacks)]
-        self._expect_match("fit", loss, data)
+        history, position = History(), started(self._position, initial_epoch, epochs)
+        listeners = audience(history, callbacks, verbose)
+        expect_match("fit", self, loss, data)
         if validation is not None:
-            self._expect_match("validation_data", loss, validation)
-        step = self._learning_step(optimizer, loss, executor)
-        if not any(parameter.trainable for parameter in self.parameters()):
-            raise SettingError("fit expects a model with trainable parameters; this one has none")
-        rng = generator(seed=seed) if shuffle else None
-        self.history = history
-        Training(
-            self, step, data, validation, batch_size=batch_size, rng=rng, callbacks=listeners, executor=executor
-        ).run(epochs)
+            expect_match("validation_data", self, loss, validation)
+        step = learning_step(self, optimizer, loss, executor)
+        training = Training(
+            self, step, data, validation, batch_size, shuffle=shuffle, seed=seed, callbacks=listeners, executor=executor
+        )
+        self.history, self._position = history, position
+        training.run(position, epochs)
         return history
 
     @names.checked
@@ -155,9 +159,9 @@ class Model(Module):
         """
         _, loss = self._compiled("evaluate")
         data = examples("evaluate", x, y)
-        self._expect_match("evaluate", loss, data)
+        expect_match("evaluate", self, loss, data)
         logs = self.measure(data, natural("evaluate", "batch_size", batch_size))
-        self._warn_of_young_averages()
+        _warn_of_young_averages(self)
         if verbose:
             print(told(logs))
         values = list(logs.values())
@@ -171,13 +175,41 @@ class Model(Module):
             ShapeError, DtypeError, ValueError: x is not as it should be.
         """
         x = samples("predict: x", x)
-        forward = self._inference("_predicted")
+        forward = inference(self, "_predicted")
         with no_grad():
             parts = batches((x, x), natural("predict", "batch_size", batch_size))
             return np.concatenate([_values(forward(part)) for part, _ in parts])
 
     def _predicted(self, x: Any) -> Any:
         return self(x, training=False)
+
+    @names.checked
+    def save(self, path: str | os.PathLike[str], *, weights_only: bool = False, training_state: bool = False) -> None:
+        """Write the model to an .npz or .safetensors file, as the ending of `path` says; see `tg.models.load`.
+
+        Whatever happens, even a kill or a power failure, leaves the old file or the new one.
+
+        Args:
+            path: of the file.
+            weights_only: only the values of parameters and states, and not how to make the layers and compile.
+            training_state: also what a training needs to go on as if it had never stopped: what the optimizer
+                remembers, where the generators, the epoch and the callbacks stand.
+
+        Warns:
+            UserWarning: something cannot be made again from a file, such as a lambda; the message says what to do.
+
+        Raises:
+            RuntimeError: `training_state` of a model that is not compiled.
+        """
+        write_model(self, path, weights_only, training_state)
+
+    def load(self, path: str | os.PathLike[str], *, training_state: bool = False) -> None:
+        """Take over the values that `save` wrote, and the state of the training if it is wanted.
+
+        Raises:
+            SettingError, ShapeError: the file is damaged, or holds another model's values, or no state.
+        """
+        read_into(self, path, training_state)
 
     def export_c(self, path: str | os.PathLike[str], x: Any = None, *, batch_size: int = 1) -> tuple[Path, Path]:
         """Write what the trained model computes in inference as one C file, with a header beside it.
@@ -205,7 +237,7 @@ class Model(Module):
 
     def measure(self, data: Examples, batch_size: int, executor: str | None = None) -> dict[str, float]:
         """Loss and metrics on checked data, by name, in inference mode."""
-        measured = self._inference("_measured", executor)
+        measured = inference(self, "_measured", executor)
         averages = Averages(self.metrics)
         with no_grad(), np.errstate(over="ignore", invalid="ignore"):
             for x, y in batches(data, batch_size):
@@ -215,50 +247,21 @@ class Model(Module):
 
     def _measured(self, x: Any, y: Any) -> tuple[Any, Any]:
         y_pred = self(x, training=False)
-        return self._compiled("evaluate")[1].unchecked(y, y_pred), y_pred
-
-    def _inference(self, name: str, executor: str | None = None) -> Replayed:
-        """A method of this model that changes nothing, captured."""
-        executor = chosen(executor)
-        if name not in self._captured or self._captured[name].executor != executor:
-            self._captured[name] = Replayed(getattr(self, name), executor)
-        return self._captured[name]
-
-    def _learning_step(self, optimizer: Optimizer, loss: Loss, executor: str | None) -> Replayed:
-        """The captured step of the last `fit`, if it does the same; else a new one."""
-        known, parameters = self._captured.get("step"), self.parameters()
-        if known is None or known.executor != chosen(executor) or not known.step.does(optimizer, loss, parameters):
-            known = self._captured["step"] = Replayed(Step(self, optimizer, loss), executor)
-        return known
-
-    def _warn_of_young_averages(self) -> None:
-        for path, module in self.named_modules():
-            if isinstance(module, BatchNormalization) and (said := module.immature()):
-                warnings.warn(f"evaluate: {called(module, path)} {said}", stacklevel=4)
-                return
+        return penalized(self._compiled("evaluate")[1].unchecked(y, y_pred), self.parameters()), y_pred
 
     def _compiled(self, wanted: str) -> tuple[Optimizer, Loss]:
         if self.optimizer is None or self.loss is None:
             raise RuntimeError(f'{wanted} expects a compiled model: call compile("sgd", loss, metrics) first')
         return self.optimizer, self.loss
 
-    def _expect_match(self, name: str, loss: Loss, data: Examples) -> None:
-        """Raise if the model cannot take x, or the loss cannot take y; a model that is not built yet, is built."""
-        x, y = data
-        shape = self.known_output_shape()
-        if shape is None:
-            with no_grad():
-                shape = self(x[:1], training=False).shape
-        expect_truth(name, loss, y, shape)
-
-
-def _expect_callbacks(callbacks: Any) -> Sequence[Callback]:
-    given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
-    for callback in given:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"fit expects callbacks to be instances of Callback; got {callback!r}")
-    return given
-
 
 def _values(result: Any) -> NDArray[Any]:
     return result if isinstance(result, np.ndarray) else result.value
+
+
+def _warn_of_young_averages(model: Module) -> None:
+    """Warn of the first moving averages that are too young to be used, if there are any."""
+    for path, module in model.named_modules():
+        if isinstance(module, BatchNormalization) and (said := module.immature()):
+            warn(f"evaluate: {called(module, path)} {said}")
+            return

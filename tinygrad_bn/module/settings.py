@@ -1,4 +1,7 @@
-"""What functions and constructors ask of their arguments. Each `owner` is an object, or the name of a function."""
+"""What things are set to, and what functions and constructors ask of their arguments.
+
+Each `owner` is an object, or the name of a function.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,18 @@ from typing import Any
 import numpy as np
 
 from tinygrad_bn.errors import SettingError
+from tinygrad_bn.mode import changed
+
+
+class Described:
+    """A thing that is what its attributes say: it shows them, and tells when one is set."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        changed()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 def number(

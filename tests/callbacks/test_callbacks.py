@@ -1,32 +1,10 @@
 import sys
 
-import numpy as np
 import pytest
 
-import tinygrad_bn as tg
-from tinygrad_bn.callbacks import Callback, EarlyStopping, ProgressBar, TerminateOnNaN
-from tinygrad_bn.layers import Dense
+from tests.callbacks.problem import Says, X, Y, model
+from tinygrad_bn.callbacks import Callback, ProgressBar
 from tinygrad_bn.models import History
-from tinygrad_bn.optimizers import SGD
-
-X = np.random.default_rng(0).normal(size=(20, 2))
-Y = X @ [[1.0], [2.0]]
-
-
-def model(rate=0.1):
-    made = tg.Sequential([Dense(1, kernel_initializer="zeros", input_shape=(2,))])
-    made.compile(SGD(rate), "mse", ["mae"])
-    return made
-
-
-class Says(Callback):
-    """Writes values of its own into the logs, as if they had been measured."""
-
-    def __init__(self, **values):
-        self.values = values
-
-    def on_epoch_end(self, epoch, logs):
-        logs |= {name: values[epoch] for name, values in self.values.items()}
 
 
 def test_the_hooks_in_order():
@@ -38,6 +16,9 @@ def test_the_hooks_in_order():
 
         def on_epoch_begin(self, epoch):
             told.append(("epoch", epoch))
+
+        def on_train_batch_begin(self, batch):
+            told.append(("opens", batch))
 
         def on_train_batch_end(self, batch, logs):
             told.append(("batch", batch, sorted(logs)))
@@ -54,12 +35,40 @@ def test_the_hooks_in_order():
     epochs = [
         [
             ("epoch", n),
-            *(("batch", b, ["loss", "mae"]) for b in (0, 1)),
+            *(each for b in (0, 1) for each in (("opens", b), ("batch", b, ["loss", "mae"]))),
             ("over", n, ["loss", "mae", "val_loss", "val_mae"]),
         ]
         for n in (0, 1)
     ]
     assert told == [("begin", 2, 2), *epochs[0], *epochs[1], ("end",)]
+
+
+def test_hooks_as_keras_writes_them():
+    told = []
+
+    class Listener(Callback):
+        def on_train_begin(self, logs=None):
+            told.append(logs)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            told.append((epoch, logs))
+
+        def on_train_batch_begin(self, batch, logs=None):
+            told.append((batch, logs))
+
+        def on_epoch_end(self, epoch, logs=None):
+            told.append((epoch, logs["loss"]))
+
+        def on_train_end(self, logs=None):
+            told.append(logs)
+
+    history = model().fit(X, Y, callbacks=[Listener()], verbose=0)
+    assert told == [None, (0, None), (0, None), (0, history.history["loss"][0]), None]
+
+
+def test_what_a_callback_adds_to_the_logs_is_in_the_history():
+    history = model().fit(X, Y, epochs=2, callbacks=[Says(score=[3.0, 4.0])], verbose=0)
+    assert history.history["score"] == [3.0, 4.0]
 
 
 def test_history(tmp_path):
@@ -76,60 +85,6 @@ def test_history(tmp_path):
         assert (tmp_path / name).read_bytes().startswith(start)
     with pytest.raises(RuntimeError, match="at least one epoch"):
         History().plot(tmp_path / "none.svg")
-
-
-def test_terminate_on_nan_ends_after_the_batch():
-    made = model(rate=1e30)
-    history = made.fit(X, Y, batch_size=2, epochs=5, callbacks=[TerminateOnNaN()], verbose=0)
-    assert len(history.epoch) == 1
-    assert not np.isfinite(history.history["loss"][0])
-
-
-@pytest.mark.parametrize(
-    ("settings", "values", "best", "stopped"),
-    [
-        ({}, [3, 2, 2, 1, 1], 1, 2),
-        ({"patience": 1}, [3, 2, 2, 1, 1], 1, 2),
-        ({"patience": 2}, [3, 2, 2, 1, 1], 3, None),
-        ({"patience": 2}, [3, 2, 2, 2, 1], 1, 3),
-        ({"min_delta": 0.5}, [3, 2, 1.6, 1, 0], 1, 2),
-        ({"monitor": "accuracy"}, [0.1, 0.3, 0.2, 0.4, 0.5], 1, 2),
-        ({"mode": "max"}, [3, 4, 2, 5, 6], 1, 2),
-        ({}, [np.nan, 1, 2, 0, 0], 1, 2),
-    ],
-)
-def test_early_stopping(settings, values, best, stopped):
-    stopping = EarlyStopping(**{"monitor": "value", **settings})
-    says = Says(**{stopping.monitor: values})
-    history = model().fit(X, Y, epochs=5, callbacks=[says, stopping], verbose=0)
-    assert (stopping.best_epoch, stopping.stopped_epoch) == (best, stopped)
-    assert len(history.epoch) == (5 if stopped is None else stopped + 1)
-
-
-def test_early_stopping_can_go_back_to_the_best_weights():
-    made = model()
-    kernels = []
-
-    class Watch(Callback):
-        def on_epoch_end(self, epoch, logs):
-            kernels.append(self.model.layers[0].kernel.numpy())
-
-    stopping = EarlyStopping("value", patience=2, restore_best_weights=True)
-    made.fit(X, Y, epochs=5, callbacks=[Watch(), Says(value=[3, 1, 2, 2, 0]), stopping], verbose=0)
-    assert len(kernels) == 4
-    np.testing.assert_array_equal(made.layers[0].kernel.numpy(), kernels[1])
-
-
-def test_early_stopping_wants_what_exists():
-    with pytest.raises(ValueError, match=r"unknown monitor 'val_los' in EarlyStopping\. Did you mean 'val_loss'"):
-        model().fit(X, Y, validation_split=0.5, callbacks=EarlyStopping("val_los"), verbose=0)
-    with pytest.raises(ValueError, match="unknown mode 'maximum'"):
-        EarlyStopping(mode="maximum")
-    for patience in (-1, "3", 1.5):
-        with pytest.raises(ValueError, match=f"EarlyStopping expects patience to be .* 0; got {patience!r}"):
-            EarlyStopping(patience=patience)
-    with pytest.raises(ValueError, match="EarlyStopping expects min_delta to be a finite number not below 0; got -1"):
-        EarlyStopping(min_delta=-1)
 
 
 class FailsAt(Callback):

@@ -1,0 +1,225 @@
+"""A training that was saved and goes on is, to the last bit, the one that was never interrupted."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygrad_bn as tg
+from tests.models.a_training import EPOCHS, LABELS, X, new_model, train
+from tinygrad_bn.callbacks import Callback, ModelCheckpoint
+from tinygrad_bn.errors import SettingError
+
+SCRIPT = Path(__file__).with_name("a_training.py")
+
+
+def bits(arrays):
+    return {name: (value.dtype.str, value.shape, value.tobytes()) for name, value in arrays.items()}
+
+
+def outcome(model, history):
+    return bits(model.state_dict()), bits(model.optimizer.state_dict()), history.epoch, history.history
+
+
+class Killed(BaseException):
+    pass
+
+
+class KillAfter(Callback):
+    comes_last = True
+
+    def __init__(self, batches):
+        self.left = batches
+
+    def on_train_batch_end(self, batch, logs):
+        self.left -= 1
+        if not self.left:
+            raise Killed
+
+
+# In other processes
+
+
+def started(folder, name, seed):
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])}
+    command = [sys.executable, str(SCRIPT), str(folder / f"{name}.npz"), str(folder / f"{name} result.npz"), *seed]
+    return subprocess.Popen(command, env=environment)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL")
+@pytest.mark.parametrize("seed", [[], ["7"]], ids=["shared generator", "seed"])
+def test_killed_at_random_moments(tmp_path, seed):
+    assert started(tmp_path, "whole", seed).wait() == 0
+    checkpoint, moments, kills = tmp_path / "killed.npz", random.Random(len(seed)), 0
+    for _ in range(40):
+        process = started(tmp_path, "killed", seed)
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        while process.poll() is None and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before):
+            time.sleep(0.001)  # until it has written one of its own, so that all in all it gets on
+        time.sleep(moments.uniform(0, 0.03))
+        process.kill()
+        if process.wait() == 0:
+            break
+        kills += 1
+        tg.models.load(checkpoint, training_state=True)  # whole, whenever it was
+    assert kills >= 2
+    with np.load(tmp_path / "whole result.npz") as whole, np.load(tmp_path / "killed result.npz") as killed:
+        assert bits(killed) == bits(whole)
+        assert len(whole["history loss"]) == EPOCHS
+        assert whole["clipped"] > 0
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+# In this process
+
+
+@pytest.mark.parametrize("executor", ["numpy", "eager"])
+@pytest.mark.parametrize("seed", [None, 4])
+@pytest.mark.parametrize("batches", [7, 8, 15, 20])
+def test_stopped_in_the_middle_or_at_the_end_of_an_epoch(tmp_path, batches, seed, executor):
+    tg.set_random_seed(0)
+    whole = outcome(*train(tmp_path / "whole.npz", seed=seed, executor=executor))
+    with pytest.raises(Killed):
+        train(tmp_path / "killed.npz", callbacks=[KillAfter(batches)], seed=seed, executor=executor)
+    tg.set_random_seed(99)  # another process would have drawn other numbers by now
+    np.testing.assert_equal(outcome(*train(tmp_path / "killed.npz", seed=seed, executor=executor)), whole)
+    assert (tmp_path / "killed.npz.csv").read_text() == (tmp_path / "whole.npz.csv").read_text()
+
+
+def test_callbacks_that_stand_behind_the_checkpoint_are_in_it(tmp_path):
+    whole = outcome(*train(tmp_path / "whole.npz", save_freq="epoch"))
+    train(tmp_path / "part.npz", epochs=2, save_freq="epoch")
+    np.testing.assert_equal(outcome(*train(tmp_path / "part.npz", save_freq="epoch")), whole)
+
+
+def test_a_training_that_was_stopped_early_stays_stopped(tmp_path):
+    """Killed between its last checkpoint and its end: the best weights come back all the same."""
+    whole = outcome(*train(tmp_path / "whole.npz", epochs=30, save_freq="epoch", patience=1))
+    assert len(whole[2]) < 30
+    again = outcome(*train(tmp_path / "whole.npz", epochs=30, save_freq="epoch", patience=1))
+    np.testing.assert_equal(again, whole)
+
+
+def test_what_was_saved_after_fit_goes_on_too(tmp_path):
+    def trained(*parts, through=None):
+        model = new_model()
+        for number, epochs in enumerate(parts):
+            if number and through:
+                model.save(tmp_path / through, training_state=True)
+                tg.set_random_seed(99)
+                model = tg.models.load(tmp_path / through, training_state=True)
+            history = model.fit(X, LABELS, epochs=epochs, verbose=0)
+        return outcome(model, history)
+
+    whole = trained(5)
+    for name in ("a.npz", "a.safetensors"):
+        if name.endswith("s"):
+            pytest.importorskip("safetensors")
+        np.testing.assert_equal(trained(2, 4, 5, through=name), whole)
+
+
+def test_a_model_made_by_hand_takes_over_a_training(tmp_path):
+    whole = outcome(*train(tmp_path / "whole.npz"))
+    with pytest.raises(Killed):
+        train(tmp_path / "killed.npz", callbacks=[KillAfter(11)])
+    model = new_model()
+    model.load(tmp_path / "killed.npz", training_state=True)
+    model.save(tmp_path / "killed.npz", training_state=True)  # what is not yet taken up is not lost
+    np.testing.assert_equal(outcome(*train(tmp_path / "killed.npz")), whole)
+
+
+def test_a_schedule_goes_on_where_it_stood(tmp_path):
+    def trained(first):
+        model = new_model()
+        model.compile(tg.optimizers.SGD(tg.schedules.CosineDecay(0.1, 20), momentum=0.9, nesterov=True), model.loss)
+        model.fit(X, LABELS, epochs=first, verbose=0, seed=1)
+        model.save(tmp_path / "model.npz", training_state=True)
+        model = tg.models.load(tmp_path / "model.npz", training_state=True) if first < 6 else model
+        history = model.fit(X, LABELS, epochs=6, verbose=0, seed=1) if first < 6 else model.history
+        return outcome(model, history)
+
+    np.testing.assert_equal(trained(3), trained(6))
+
+
+# initial_epoch
+
+
+def test_initial_epoch_numbers_the_epochs():
+    model = new_model()
+    seen = []
+
+    class Spy(Callback):
+        def on_train_begin(self):
+            seen.append((self.initial_epoch, self.epochs))
+
+    assert model.fit(X, LABELS, initial_epoch=3, epochs=5, callbacks=Spy(), verbose=0).epoch == [3, 4]
+    assert seen == [(3, 5)]
+    for wrong in (5, 7):
+        with pytest.raises(ValueError, match=f"epochs, the number of the last one, to be above initial_epoch={wrong}"):
+            model.fit(X, LABELS, initial_epoch=wrong, epochs=5, verbose=0)
+    for wrong in (-1, 1.5, True):
+        with pytest.raises(ValueError, match="fit expects initial_epoch to be an integer not below 0"):
+            model.fit(X, LABELS, initial_epoch=wrong, epochs=5, verbose=0)
+
+
+def test_initial_epoch_must_be_where_a_loaded_training_stands(tmp_path):
+    model = new_model()
+    model.fit(X, LABELS, epochs=2, verbose=0)
+    model.save(tmp_path / "model.npz", training_state=True)
+    model = tg.models.load(tmp_path / "model.npz", training_state=True)
+    with pytest.raises(SettingError, match=r"fit expects initial_epoch=2, where .* stands, or None; got 1"):
+        model.fit(X, LABELS, epochs=5, initial_epoch=1, verbose=0)
+    assert model.fit(X, LABELS, epochs=3, initial_epoch=2, verbose=0).epoch == [0, 1, 2]
+    assert model.fit(X, LABELS, epochs=1, verbose=0).epoch == [0]  # a new training
+    assert tg.models.load(tmp_path / "model.npz").fit(X, LABELS, verbose=0).epoch == [0]
+
+
+# What does not fit together
+
+
+def test_other_data_in_the_middle_of_an_epoch_are_refused(tmp_path):
+    with pytest.raises(Killed):
+        train(tmp_path / "killed.npz", callbacks=[KillAfter(4)])
+    model = tg.models.load(tmp_path / "killed.npz", training_state=True)
+    with pytest.raises(SettingError, match=r"fit expects 8 batches in an epoch, as when .* saved .*; got 2"):
+        model.fit(X, LABELS, batch_size=40, verbose=0)
+
+
+def test_a_state_needs_the_optimizer_that_it_is_of(tmp_path):
+    model = new_model()
+    model.save(tmp_path / "state.npz", training_state=True)
+    other = tg.Sequential.__new__(type(model))
+    other.__init__(new_model().layers)
+    with pytest.raises(RuntimeError, match="expects a compiled model: call compile first"):
+        other.load(tmp_path / "state.npz", training_state=True)
+    with pytest.raises(RuntimeError, match="expects a compiled model: call compile first"):
+        other.save(tmp_path / "none.npz", training_state=True)
+    other.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(SettingError, match="compiled with Adam, as the one that was saved; got SGD"):
+        other.load(tmp_path / "state.npz", training_state=True)
+    other.load(tmp_path / "state.npz")
+    model.save(tmp_path / "plain.npz")
+    for load in (model.load, tg.models.load):
+        with pytest.raises(SettingError, match=r"finds no state of a training .*save\(path, training_state=True\)"):
+            load(tmp_path / "plain.npz", training_state=True)
+
+
+def test_a_failed_checkpoint_leaves_the_last_one(tmp_path, monkeypatch):
+    path = tmp_path / "model.npz"
+    new_model().fit(X, LABELS, verbose=0, callbacks=ModelCheckpoint(path))
+    before = path.read_bytes()
+
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np.lib.format, "write_array", fail)
+    with pytest.raises(OSError, match="disk full"):
+        new_model().fit(X, LABELS, verbose=0, callbacks=ModelCheckpoint(path))
+    assert path.read_bytes() == before
+    tg.models.load(path)

@@ -1,0 +1,152 @@
+"""Callbacks that write files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from tinygrad_bn import names
+from tinygrad_bn.callbacks.monitoring import Monitoring
+from tinygrad_bn.errors import SettingError
+from tinygrad_bn.models.listening import Callback, Logs
+from tinygrad_bn.module.settings import natural, number
+
+
+class ModelCheckpoint(Monitoring):
+    """Saves the model while it is trained, after each epoch or after so many batches.
+
+    A kill at any moment leaves the old file or the new one. What was saved last is in `last`.
+
+    Args:
+        filepath: of the file, .npz or .safetensors; {epoch}, from 1, {batch}, from 1, and the names of the logs stand
+            for their values, as in "{epoch:02d}-{val_loss:.2f}.npz".
+        monitor: the name of the value for `save_best_only`.
+        verbose: 1 says when a file is written.
+        save_best_only: write only when the value is the best so far.
+        save_weights_only: write no configuration: `model.load` reads such files, `tg.models.load` does not.
+        mode: "min" if smaller is better, "max" if larger is; "auto" is "max" for accuracies, "min" for all others.
+        save_freq: "epoch", or after how many batches.
+        initial_value_threshold: with `save_best_only`, what the first value must be better than.
+        training_state: write also what `fit` needs to go on as if it had never stopped; see `Model.save`.
+
+    Raises:
+        ValueError: an argument lies outside what is allowed; in training, a name is unknown.
+    """
+
+    comes_last = True
+
+    def __init__(
+        self,
+        filepath: str | os.PathLike[str],
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: str | int = "epoch",
+        initial_value_threshold: float | None = None,
+        training_state: bool = False,
+    ) -> None:
+        super().__init__(monitor, mode)
+        self.filepath, self.verbose = os.fspath(filepath), verbose
+        self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
+        self.save_freq = save_freq if save_freq == "epoch" else natural(self, "save_freq", save_freq)
+        self.training_state = training_state
+        if initial_value_threshold is not None:
+            self.best = float(number(self, "initial_value_threshold", initial_value_threshold))
+        self.last: str | None = None
+        self._epoch = self._batches = 0
+
+    remembered = ("best", "_batches")
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        self._batches += 1
+        if self.save_freq != "epoch" and self._batches % int(self.save_freq) == 0:
+            self._save(batch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if self.save_freq == "epoch":
+            self._save(self.steps - 1, logs)
+
+    def _save(self, batch: int, logs: Logs) -> None:
+        if self.save_best_only:
+            value = self.read(logs)
+            if not self.improves(value, self.best):
+                return
+            self.best = value
+        self.last = self._named(batch, logs)
+        self.model.save(self.last, weights_only=self.save_weights_only, training_state=self.training_state)
+        if self.verbose:
+            print(f"epoch {self._epoch + 1}: saved {self.last}")
+
+    def _named(self, batch: int, logs: Logs) -> str:
+        values = {"epoch": self._epoch + 1, "batch": batch + 1, **logs}
+        try:
+            return self.filepath.format(**values)
+        except KeyError as error:
+            raise SettingError(names.unknown("name", error.args[0], values, "ModelCheckpoint's filepath")) from None
+        except (ValueError, IndexError) as error:
+            raise SettingError(f"ModelCheckpoint cannot fill in {self.filepath!r}: {error}") from None
+
+
+class CSVLogger(Callback):
+    """Writes a line with the epoch, from 0, and the logs, by name, after each epoch.
+
+    A training that goes on from a saved state goes on in the file too: lines written after the save are removed.
+
+    Args:
+        filename: of the file.
+        separator: between the values.
+        append: go on in a file that is there already, whose first line must be the same.
+    """
+
+    def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
+        self.filename, self.separator, self.append = Path(filename), separator, append
+        self._file: IO[str] | None = None
+        self._length = 0  # of the file, in bytes
+        self._names: list[str] = []
+
+    def on_train_begin(self) -> None:
+        self._length = self.filename.stat().st_size if self.append and self.filename.exists() else 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        file = self._file or self._open(["epoch", *sorted(logs)])
+        self._write(file, [epoch, *(logs.get(name, "NA") for name in self._names[1:])])
+        self._length = os.fstat(file.fileno()).st_size
+
+    def on_train_end(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"length": self._length}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._length = state.get("length", self._length)
+
+    def _open(self, names: list[str]) -> IO[str]:
+        """The file, of which only what belongs to this training is left, with these names in its first line."""
+        self._file = file = open(self.filename, "a+", newline="", encoding="utf-8")  # noqa: SIM115 on_train_end closes it
+        file.truncate(min(self._length, self.filename.stat().st_size))
+        file.seek(0)
+        first = file.readline().rstrip("\r\n")
+        file.seek(0, os.SEEK_END)
+        self._names = first.split(self.separator) if first else names
+        if not first:
+            self._write(file, names)
+        elif set(self._names) != set(names):
+            wanted = self.separator.join(names)
+            raise SettingError(f"CSVLogger expects the columns {wanted} in {str(self.filename)!r}; got {first}")
+        return file
+
+    def _write(self, file: IO[str], values: list[Any]) -> None:
+        import csv  # what only those who log need
+
+        csv.writer(file, delimiter=self.separator, lineterminator="\n").writerow(values)
+        file.flush()

@@ -1,0 +1,135 @@
+"""The loop of `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygrad_bn.models.data import batches
+from tinygrad_bn.models.history import History
+from tinygrad_bn.models.listening import Callback
+from tinygrad_bn.models.position import Position, new_averages
+from tinygrad_bn.models.progress import progress
+from tinygrad_bn.ops import generator
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tinygrad_bn.models.data import Examples
+    from tinygrad_bn.models.model import Model
+
+
+class Training:
+    """Epoch after epoch over the data, in a new order each time where they are shuffled."""
+
+    def __init__(
+        self,
+        model: Model,
+        step: Callable[[Any, Any], tuple[Any, Any]],
+        data: Examples,
+        validation: Examples | None,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int | None,
+        callbacks: Sequence[Callback],
+        executor: str | None = None,
+    ) -> None:
+        self.model, self.step, self.data, self.validation = model, step, data, validation
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.callbacks, self.executor = callbacks, executor
+        self._begun: NDArray[np.int64] | None = None
+
+    def run(self, position: Position, epochs: int) -> None:
+        """Train. However it ends, the model is then in inference mode and the callbacks know that it is over."""
+        model, self.position = self.model, position
+        model.stop_training = False
+        position.steps = -(-len(self.data[0]) // self.batch_size)
+        position.own = None if self.seed is None else generator(seed=self.seed)
+        position.callbacks = self.callbacks
+        for callback in self.callbacks:
+            callback.model, callback.initial_epoch, callback.epochs = model, position.epoch, epochs
+            callback.steps = position.steps
+        with ExitStack() as ending:  # the last that was put on it comes first; all come, even where one fails
+            for callback in reversed(self.callbacks):
+                ending.callback(callback.on_train_end)
+            ending.callback(self._end)
+            model.train()
+            with np.errstate(over="ignore", invalid="ignore"):  # a loss of NaN is told by the loss itself
+                for callback in self.callbacks:
+                    callback.on_train_begin()
+                self._begun = position.resume(model, len(self.data[0]))
+                position.running = True
+                while position.epoch < epochs and not model.stop_training:
+                    self._epoch(position.epoch)
+
+    def _end(self) -> None:
+        self.position.running = False
+        self.model.eval()
+        self.model.zero_grad()
+
+    def _epoch(self, epoch: int) -> None:
+        for callback in self.callbacks:
+            callback.on_epoch_begin(epoch)
+        logs = self._learned()
+        if self.validation is not None:
+            measured = self.model.measure(self.validation, self.batch_size, self.executor)
+            logs |= {f"val_{name}": value for name, value in measured.items()}
+        position = self.position
+        position.epoch, position.batch, position.averages = epoch + 1, 0, None
+        for callback in self.callbacks:
+            callback.on_epoch_end(epoch, logs)
+
+    def _learned(self) -> dict[str, float]:
+        """Learn from every sample once; the averages are those of the batches as they were met."""
+        position, order = self.position, self._order()
+        if position.averages is None:
+            position.averages = new_averages(self.model)
+        averages = position.averages
+        openers, watchers = self._hooks("on_train_batch_begin"), self._hooks("on_train_batch_end")
+        first = position.batch
+        for batch, (x, y) in enumerate(batches(self.data, self.batch_size, order, first), first):
+            for opener in openers:
+                opener(batch)
+            loss, y_pred = self.step(x, y)
+            averages.update(loss.value, y, y_pred.value)
+            position.batch = batch + 1
+            for watcher in watchers:
+                watcher(batch, averages)
+            if self.model.stop_training:
+                break
+        return dict(averages)
+
+    def _order(self) -> NDArray[np.int64] | None:
+        """A new one, unless the epoch has begun already."""
+        begun, self._begun = self._begun, None
+        if begun is not None or not self.shuffle:
+            return begun
+        rng = self.position.own or generator()
+        self.position.order = rng.bit_generator.state
+        return rng.permutation(len(self.data[0]))
+
+    def _hooks(self, name: str) -> list[Callable[..., None]]:
+        """Of those that have something to do there."""
+        return [
+            getattr(callback, name)
+            for callback in self.callbacks
+            if getattr(type(callback), name) is not getattr(Callback, name)
+        ]
+
+
+def audience(history: History, callbacks: Any, verbose: str | int) -> list[Callback]:
+    """All who are told, in this order: a bar, the user's callbacks, the history, and those that come last.
+
+    Raises:
+        TypeError: these are not callbacks.
+        ValueError: `verbose` is not among the choices.
+    """
+    given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
+    for callback in given:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"fit expects callbacks to be instances of Callback; got {callback!r}")
+    return sorted([*progress(verbose), *given, history], key=lambda callback: callback.comes_last)
