@@ -86,6 +86,14 @@ def test_steps_with_gradients_that_were_not_finite_are_counted():
     assert "clipping_rate" not in history
 
 
+def test_gradients_that_are_not_finite_are_named_by_the_paths_of_their_parameters():
+    model = line(nonfinite="raise")
+    x = X.copy()
+    x[3] = 1e30
+    with pytest.raises(FloatingPointError, match=r"layers\.0\.kernel"):
+        model.fit(x, Y, batch_size=8, shuffle=False, verbose=0)
+
+
 def test_clipping_saves_a_net_that_explodes_without_it():
     def trained(**clipping):
         tg.set_random_seed(0)

@@ -29,6 +29,7 @@ class Step:
     def __init__(self, model: Model, optimizer: Optimizer, loss: Loss) -> None:
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.parameters: tuple[Parameter, ...] = tuple(model.parameters())
+        optimizer.learn_names(model.named_parameters())
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
@@ -164,6 +164,10 @@ class Optimizer:
             with using(gradients=False):
                 self._take(learned, list(learned.values()), self._recorded)
 
+    def learn_names(self, parameters: Iterable[tuple[str, Parameter]]) -> None:
+        """Let messages call these parameters by their paths, as `model.named_parameters()` has them."""
+        self._paths.update((parameter, path) for path, parameter in parameters)
+
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters that `step` has ever been given."""
         for parameter in self._slots.known:
@@ -222,7 +226,9 @@ class Optimizer:
             raise TypeError(f"{self._name}.step expects a list such as model.parameters(); got {parameters!r:.60}")
         known = self._slots.known
         learned = {}
-        for parameter in unpaired(parameters, self._paths):
+        for parameter in parameters:
+            if type(parameter) is tuple:
+                (parameter,) = unpaired([parameter], self._paths)
             if not isinstance(parameter, Parameter):
                 raise TypeError(f"{self._name}.step expects Parameters, as model.parameters(); got {parameter!r:.60}")
             if parameter not in known:

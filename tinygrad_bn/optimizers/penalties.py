@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from tinygrad_bn.mode import using
@@ -12,8 +12,10 @@ from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Parameter
 
 
-def regularized(parameters: Iterable[Parameter], gradients: Sequence[Array]) -> Sequence[Array]:
+def regularized(parameters: Collection[Parameter], gradients: Sequence[Array]) -> Sequence[Array]:
     """The gradients of these parameters, arrays or Tensors, with the derivatives of the penalties."""
+    if all([parameter._regularizer is None for parameter in parameters]):
+        return gradients
     return [
         gradient if parameter.regularizer is None else _sum(gradient, slope(parameter))
         for parameter, gradient in zip(parameters, gradients, strict=True)

@@ -46,7 +46,7 @@ class StepInPlace:
         for update in self._plans[learned]:
             update.run(gradients, self.optimizer._name)
         for parameter in learned:
-            if parameter.constraint is not None:
+            if parameter._constraint is not None:
                 parameter.assign(constrained(parameter, parameter.value), self.optimizer._name)
 
     def clear(self) -> None:
