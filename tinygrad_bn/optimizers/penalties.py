@@ -14,7 +14,7 @@ from tinygrad_bn.variables import Parameter
 
 def regularized(parameters: Collection[Parameter], gradients: Sequence[Array]) -> Sequence[Array]:
     """The gradients of these parameters, arrays or Tensors, with the derivatives of the penalties."""
-    if all([parameter._regularizer is None for parameter in parameters]):
+    if all(parameter._regularizer is None for parameter in parameters):
         return gradients
     return [
         gradient if parameter.regularizer is None else _sum(gradient, slope(parameter))
