@@ -26,6 +26,7 @@ from tinygrad_bn.tensors import tensor as tensor
 from tinygrad_bn.variables import Parameter as Parameter
 
 if TYPE_CHECKING:
+    from tinygrad_bn import activations as activations
     from tinygrad_bn import callbacks as callbacks
     from tinygrad_bn import constraints as constraints
     from tinygrad_bn import datasets as datasets
@@ -87,6 +88,7 @@ _HOMES = {
     "taylor_test": "checking",
 }
 _MODULES = (
+    "activations",
     "callbacks",
     "constraints",
     "datasets",

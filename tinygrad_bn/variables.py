@@ -137,6 +137,11 @@ class State(Variable):
 
     __slots__ = ()
 
+    @property
+    def trainable(self) -> bool:
+        """False: no optimizer learns it."""
+        return False
+
 
 def written(variables: Iterable[Variable], writer: str) -> None:
     """`writer` is about to change the values of these: all who remember them are told."""

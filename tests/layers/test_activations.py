@@ -210,3 +210,9 @@ def test_at_its_kink_prelu_takes_alpha_and_gives_alpha_nothing():
 def test_wrong_settings(call, message):
     with pytest.raises(SettingError, match=message):
         call()
+
+
+def test_every_named_function_is_in_the_module_of_activations():
+    functions = {name for name, function in activations._FUNCTIONS.items() if function is not None}
+    assert functions - {"exponential", "swish"} == set(dir(tg.activations)) - {"get"}
+    assert tg.activations.get("swish") is tg.activations.silu

@@ -8,6 +8,7 @@ from tinygrad_bn.diagnostics.flow import GradientFlow, LayerFlow, gradient_flow
 from tinygrad_bn.diagnostics.folding import fold_batch_normalization as fold_batch_normalization
 from tinygrad_bn.diagnostics.moments import Passed, gaussian_moments, selu_moments
 from tinygrad_bn.diagnostics.self_normalizing import LayerMoments, SelfNormalization, self_normalization
+from tinygrad_bn.diagnostics.signal_plot import plot_signals
 
 __all__ = [
     "GradientFlow",
@@ -17,6 +18,7 @@ __all__ = [
     "SelfNormalization",
     "gaussian_moments",
     "gradient_flow",
+    "plot_signals",
     "self_normalization",
     "selu_moments",
 ]

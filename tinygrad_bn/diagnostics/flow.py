@@ -23,6 +23,8 @@ VANISHING: Final = 1e-3
 EXPLODING: Final = 70.0
 """The signal in the first hidden layer, relative to that in the last: below one it vanishes, above the other it
 explodes. Reference: the figures of Zhang et al. (2021), AUTOTRAINER, for gradients of the first and the last layer."""
+FADING: Final = 1e-2
+"""Below this it vanishes too if it falls from layer to layer: such a model only has to become deeper."""
 
 
 class LayerFlow(NamedTuple):
@@ -89,16 +91,19 @@ class GradientFlow:
     def verdict(self) -> str:
         """What becomes of the signal on its way back: "vanishing", "exploding", "healthy" or "not finite".
 
-        It vanishes if in the first hidden layer it is below 1/1000 of what it is in the last, and explodes if it is
-        above 70 times that; a model with fewer than two hidden layers does neither. The scale of the loss is no part of
-        it. That the signal arrives does not mean that the model learns.
+        It vanishes if in the first hidden layer it is below 1/1000 of what it is in the last, or below 1/100 and its
+        factor per layer certainly below 1; it explodes if it is above 70 times that; a model with fewer than two hidden
+        layers does neither. The scale of the loss is no part of it. That the signal arrives does not mean that the
+        model learns.
         """
         if not all(map(math.isfinite, [self.loss, *(layer.signal for layer in self.layers)])):
             return "not finite"
         if any(layer.signal == 0 for layer in self.hidden):
             return "vanishing"
         total = self.trend.total
-        return "vanishing" if total < VANISHING else "exploding" if total > EXPLODING else "healthy"
+        if total < VANISHING or (total < FADING and self.trend.high < 1):
+            return "vanishing"
+        return "exploding" if total > EXPLODING else "healthy"
 
     def __repr__(self) -> str:
         return f"GradientFlow({self.verdict}, {len(self.layers)} layers, loss={self.loss:.4g})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -146,7 +147,7 @@ class SelfNormalization:
         asked = [(each.name, f"{held[each.held]:3}  {each.evidence}") for each in self.conditions]
         width = max(len(name) for name, _ in asked)
         judged = "\n".join(f"{name:{width}}  {text}" for name, text in asked)
-        return "\n\n".join([judged, self._moments(), "\n".join(self._sentences())])
+        return "\n\n".join([judged, self._moments(), "\n".join(fill(sentence, 100) for sentence in self._sentences())])
 
     def _moments(self) -> str:
         header = (

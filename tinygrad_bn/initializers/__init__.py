@@ -73,3 +73,7 @@ def get(initializer: str | Initializer | type[Initializer], where: str = "") -> 
     if isinstance(initializer, type) and issubclass(initializer, Initializer):
         return initializer()
     return names.chosen("initializer", initializer, _KINDS, where)()
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -84,7 +84,7 @@ class Report:
                 self._plot_atoms(axes, drawn)
             else:
                 self._plot_density(axes, drawn)
-            axes.set_title(f"{self.initializer!r} on {self.shape}", loc="left", fontsize=10)
+            axes.set_title(f"{self.initializer!r}\non {self.shape}", loc="left", fontsize=9)
             axes.set(xlabel=f"value: {self.law}, variance {self.variance:.4g}", ylim=(0, None))
             axes.spines[["top", "right"]].set_visible(False)
 

@@ -55,8 +55,11 @@ class History(Callback):
         if not self.epoch:
             raise RuntimeError("History.plot expects at least one epoch; this training completed none")
         names = [name for name in self.history if not name.startswith("val_")]
-        with picture(path, 5 * len(names), 4) as figure:
-            for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        columns = min(len(names), 3)
+        rows = -(-len(names) // columns)
+        with picture(path, 5 * columns, 4 * rows) as figure:
+            for place, name in enumerate(names, 1):
+                axes: Any = figure.add_subplot(rows, columns, place)
                 numbers = [epoch + 1 for epoch in self.epoch]
                 axes.plot(numbers, self.history[name], ".-", label="training")
                 if f"val_{name}" in self.history:

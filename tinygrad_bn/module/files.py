@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 """Files of a higher number hold what this version does not know."""
 _ABOUT: Final = "tinygrad_bn"  # how the text is called within the file
-_SUM: Final = "crc32"
 _SAFETENSORS: Final = ".safetensors"
 
 
@@ -142,7 +141,7 @@ def _safetensors() -> Any:
 
 def _write_safetensors(part: Path, arrays: Mapping[str, NDArray[Any]], text: str) -> None:
     in_rows = {name: array.copy(order="C") for name, array in arrays.items()}
-    metadata = {_ABOUT: text, _SUM: _sum(in_rows, text)}
+    metadata = {_ABOUT: f"{_sum(in_rows, text)} {text}"}  # in one entry: several have no fixed order
     part.write_bytes(_safetensors().numpy.save(in_rows, metadata=metadata))
 
 
@@ -162,8 +161,10 @@ def _read_safetensors(path: str | os.PathLike[str]) -> tuple[Arrays, str | None]
         with library.safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no mapping
             metadata = file.metadata() or {}
-        text: str | None = metadata.get(_ABOUT)
-        if text is not None and metadata.get(_SUM) != _sum(arrays, text):
+        if _ABOUT not in metadata:
+            return arrays, None
+        checksum, _, text = metadata[_ABOUT].partition(" ")
+        if checksum != _sum(arrays, text):
             raise ValueError("its checksum is wrong")
         return arrays, text
     except (library.SafetensorError, ValueError, TypeError, AttributeError) as error:

@@ -146,6 +146,11 @@ class Module:
         """Path and state, such as moving averages. Raises as `named_variables`."""
         return ((path, found) for path, found in self.named_variables() if isinstance(found, State))
 
+    @property
+    def variables(self) -> list[Variable]:
+        """All parameters and states, each once. Raises as `named_variables`."""
+        return [variable for _, variable in self.named_variables()]
+
     def parameters(self) -> list[Parameter]:
         """All parameters, each once. Raises as `named_variables`."""
         return [parameter for _, parameter in self.named_parameters()]
