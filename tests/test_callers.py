@@ -19,6 +19,12 @@ def test_the_users_line_is_the_innermost_outside_the_package():
     assert not is_ours(frame_outside())
 
 
+def test_a_module_is_no_other_whose_name_begins_so():
+    names = {"__name__": "tinygrad_bn.models.any", "frame_outside": frame_outside}
+    exec("def called(): return frame_outside('mode', 'callers')", names)
+    assert is_ours(names["called"]())
+
+
 def test_a_warning_shows_the_users_line():
     with pytest.warns(UserWarning, match="look here") as seen:
         warn("look here")

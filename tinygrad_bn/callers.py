@@ -11,7 +11,7 @@ _PACKAGE = __name__.partition(".")[0]
 
 def frame_outside(*modules: str) -> FrameType | None:
     """The innermost frame that is in none of these modules of the package, or, without any, outside it."""
-    inside = tuple(f"{_PACKAGE}.{module}" for module in modules) or (f"{_PACKAGE}.",)
+    inside = tuple(f"{_PACKAGE}.{module}." for module in modules) or (f"{_PACKAGE}.",)
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and (frame.f_globals.get("__name__", "") + ".").startswith(inside):
         frame = frame.f_back

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 
 from tinygrad_bn.errors import DtypeError, ShapeError
+from tinygrad_bn.memory import address
 from tinygrad_bn.mode import changed, current
 from tinygrad_bn.tensors import Tensor, Version, as_array, next_serial
 
@@ -183,17 +184,12 @@ def adjacent(variables: Sequence[Variable]) -> NDArray[Any] | None:
     home = values[0].base
     if home is None or home.ndim != 1:
         return None
-    start = place = (_address(values[0]) - _address(home)) // home.itemsize
+    start = place = (address(values[0]) - address(home)) // home.itemsize
     for value in values:
-        if value.base is not home or _address(value) != _address(home) + place * home.itemsize:
+        if value.base is not home or address(value) != address(home) + place * home.itemsize:
             return None
         place += value.size
     return home[start:place]
-
-
-def _address(array: NDArray[Any]) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
 
 
 def _remade(kind: type[Variable], value: NDArray[Any], wanted: bool, name: str | None) -> Variable:

@@ -71,6 +71,20 @@ def test_what_a_callback_adds_to_the_logs_is_in_the_history():
     assert history.history["score"] == [3.0, 4.0]
 
 
+def test_evaluating_in_a_batch_does_not_touch_the_metrics_of_the_training():
+    class Evaluates(Callback):
+        def on_train_batch_end(self, batch, logs):
+            logs["mae"]
+            self.model.evaluate(X[:2], Y[:2])
+
+    def history(callbacks):
+        made = model()
+        made.compile("sgd", "mse", ["mae"])
+        return made.fit(X, Y, batch_size=5, callbacks=callbacks, verbose=0, seed=0).history
+
+    assert history([Evaluates()])["mae"] == pytest.approx(history([])["mae"])
+
+
 def test_history(tmp_path):
     made = model()
     history = made.fit(X, Y, epochs=3, validation_split=0.2, verbose=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tinygrad_bn.callbacks import Callback
+from tinygrad_bn.callbacks import Callback, ModelCheckpoint
 from tinygrad_bn.callbacks.gradient_flow import GradientFlow
 from tinygrad_bn.diagnostics import gradient_flow
 from tinygrad_bn.errors import SettingError
@@ -69,6 +69,24 @@ def test_after_the_epoch_in_which_training_is_stopped():
     callback = GradientFlow(X, Y, every=10)
     network().fit(X, Y, epochs=9, callbacks=[Stop(), callback], verbose=0)
     assert callback.epoch == [0, 3]
+
+
+def test_a_training_that_goes_on_keeps_what_was_measured(tmp_path):
+    def fit(model, epochs):
+        flow = GradientFlow(X, Y)
+        saving = ModelCheckpoint(tmp_path / "model.npz", training_state=True)
+        model.fit(X, Y, epochs=epochs, callbacks=[flow, saving], verbose=0)
+        return flow.epoch, [each.to_dict() for each in flow.history]
+
+    whole = fit(network(), 4)
+    fit(network(), 2)
+    assert fit(tg.models.load(tmp_path / "model.npz", training_state=True), 4) == whole
+
+
+def test_it_counts_from_the_initial_epoch():
+    flow = GradientFlow(X, Y)
+    network().fit(X, Y, initial_epoch=3, epochs=4, callbacks=[flow], verbose=0)
+    assert flow.epoch == [3, 4]
 
 
 def test_a_training_that_diverges_is_recorded_to_its_end(tmp_path):

@@ -32,7 +32,7 @@ class Killed(BaseException):
 
 
 class KillAfter(Callback):
-    comes_last = True
+    place = 3
 
     def __init__(self, batches):
         self.left = batches
@@ -96,6 +96,24 @@ def test_callbacks_that_stand_behind_the_checkpoint_are_in_it(tmp_path):
     whole = outcome(*train(tmp_path / "whole.npz", save_freq="epoch"))
     train(tmp_path / "part.npz", epochs=2, save_freq="epoch")
     np.testing.assert_equal(outcome(*train(tmp_path / "part.npz", save_freq="epoch")), whole)
+
+
+def test_other_checkpoints_know_what_they_saved_last(tmp_path):
+    """Killed right after an epoch: no worse epoch takes the place of the best one."""
+
+    class Says(Callback):
+        def on_epoch_end(self, epoch, logs):
+            logs["v"] = (1.0, 0.5, 0.8, 0.9)[epoch]
+
+    def checkpoints(name):
+        last = ModelCheckpoint(tmp_path / f"{name}.npz", training_state=True)
+        return [last, ModelCheckpoint(tmp_path / f"{name} {{epoch}}.npz", "v", save_best_only=True), Says()]
+
+    model = new_model()
+    model.fit(X, LABELS, epochs=2, callbacks=checkpoints("best"), verbose=0)
+    model = tg.models.load(tmp_path / "best.npz", training_state=True)
+    model.fit(X, LABELS, epochs=4, callbacks=checkpoints("best"), verbose=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best 1.npz", "best 2.npz", "best.npz"]
 
 
 def test_a_training_that_was_stopped_early_stays_stopped(tmp_path):
@@ -180,6 +198,35 @@ def test_initial_epoch_must_be_where_a_loaded_training_stands(tmp_path):
     assert tg.models.load(tmp_path / "model.npz").fit(X, LABELS, verbose=0).epoch == [0]
 
 
+class Largest(tg.metrics.Metric):
+    """Keeps a list, as users' metrics may."""
+
+    def __init__(self):
+        super().__init__(None, "largest")
+
+    def reset(self):
+        self.seen = []
+
+    def update(self, y_true, y_pred):
+        self.seen.append(float(y_pred.max()))
+
+    def result(self):
+        return sum(self.seen)
+
+
+def test_a_metric_that_keeps_a_list_goes_on_too(tmp_path):
+    def compiled(path):
+        model = new_model()
+        model.compile("sgd", "sparse_categorical_crossentropy", [Largest()])
+        return model, ModelCheckpoint(path, save_freq=5, training_state=True)
+
+    model, saving = compiled(tmp_path / "whole.npz")
+    whole = model.fit(X, LABELS, batch_size=8, callbacks=[saving], verbose=0, seed=1).history
+    tg.set_random_seed(99)
+    model = tg.models.load(tmp_path / "whole.npz", {"Largest": Largest}, training_state=True)
+    assert model.fit(X, LABELS, batch_size=8, verbose=0).history == whole
+
+
 # What does not fit together
 
 
@@ -187,8 +234,10 @@ def test_other_data_in_the_middle_of_an_epoch_are_refused(tmp_path):
     with pytest.raises(Killed):
         train(tmp_path / "killed.npz", callbacks=[KillAfter(4)])
     model = tg.models.load(tmp_path / "killed.npz", training_state=True)
-    with pytest.raises(SettingError, match=r"fit expects 8 batches in an epoch, as when .* saved .*; got 2"):
-        model.fit(X, LABELS, batch_size=40, verbose=0)
+    with pytest.raises(SettingError, match=r"fit expects 63 samples in batches of 8, as when .*; got 70 samples in b"):
+        model.fit(X, LABELS, batch_size=8, verbose=0)
+    with pytest.raises(SettingError, match=r"fit expects .* in batches of 8, .*; got 63 samples in batches of 9"):
+        model.fit(X[:63], LABELS[:63], batch_size=9, verbose=0)
 
 
 def test_a_state_needs_the_optimizer_that_it_is_of(tmp_path):

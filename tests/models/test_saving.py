@@ -119,6 +119,17 @@ def test_what_is_frozen_stays_frozen(path):
     ]
 
 
+def test_rules_that_were_given_to_parameters_are_kept(path):
+    model = tg.Sequential([layers.Dense(3, kernel_regularizer="l2", bias_constraint="non_neg")])
+    model(X)
+    model.layers[0].kernel.regularizer = None
+    model.layers[0].bias.regularizer = tg.regularizers.L1(0.5)
+    model.save(path)
+    kernel, bias = models.load(path).parameters()
+    assert (kernel.regularizer, kernel.constraint) == (None, None)
+    assert (repr(bias.regularizer), repr(bias.constraint)) == ("L1(l1=0.5)", "NonNeg()")
+
+
 def test_what_was_shared_is_shared_again(path):
     shared = layers.Dense(3)
     model = tg.Sequential([shared, layers.ReLU(), shared])
@@ -127,6 +138,15 @@ def test_what_was_shared_is_shared_again(path):
     again = models.load(path)
     assert again.layers[0] is again.layers[2]
     np.testing.assert_array_equal(again(X).numpy(), model.eval()(X).numpy())
+
+
+def test_a_generator_that_was_shared_is_shared_again(path):
+    rng = np.random.default_rng(3)
+    model = tg.Sequential([layers.Dropout(0.5, rng=rng), layers.Dropout(0.5, rng=rng), layers.Dense(3)])
+    model(X)
+    model.save(path)
+    again = models.load(path)
+    np.testing.assert_array_equal(again(X, training=True).numpy(), model(X, training=True).numpy())
 
 
 def test_an_array_and_a_dtype_are_settings_too(path):
@@ -227,13 +247,24 @@ def test_arguments_without_names(path):
     assert (again.title, len(again.blocks)) == ("a", 2)
 
 
+def scaling(factor):
+    def scaled(x):
+        return x * factor
+
+    return scaled
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
         (Forgetful, "Forgetful does not keep its argument units: let its constructor say self.units = units"),
         (lambda: tg.Sequential([layers.Dense(2, lambda x: x)]), "has no name to be found by: define it with def"),
+        (
+            lambda: tg.Sequential([layers.Dense(2, scaling(1.0)), layers.Dense(2, scaling(5.0))]),
+            "there are two different scaled, and a file holds names alone: rename one",
+        ),
     ],
-    ids=["an argument that is not kept", "a lambda"],
+    ids=["an argument that is not kept", "a lambda", "two functions of one name"],
 )
 def test_what_cannot_be_made_again_keeps_its_values_and_says_so_at_once(make, reason, path):
     model = make()

@@ -35,8 +35,6 @@ class ModelCheckpoint(Monitoring):
         ValueError: an argument lies outside what is allowed; in training, a name is unknown.
     """
 
-    comes_last = True
-
     def __init__(
         self,
         filepath: str | os.PathLike[str],
@@ -53,20 +51,17 @@ class ModelCheckpoint(Monitoring):
         self.filepath, self.verbose = os.fspath(filepath), verbose
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
         self.save_freq = save_freq if save_freq == "epoch" else natural(self, "save_freq", save_freq)
-        self.training_state = training_state
+        self.training_state, self.place = training_state, 2 if training_state else 1
         if initial_value_threshold is not None:
             self.best = float(number(self, "initial_value_threshold", initial_value_threshold))
         self.last: str | None = None
-        self._epoch = self._batches = 0
-
-    remembered = ("best", "_batches")
+        self._epoch = 0
 
     def on_epoch_begin(self, epoch: int) -> None:
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        self._batches += 1
-        if self.save_freq != "epoch" and self._batches % int(self.save_freq) == 0:
+        if self.save_freq != "epoch" and (self._epoch * self.steps + batch + 1) % int(self.save_freq) == 0:
             self._save(batch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from tinygrad_bn import diagnostics
@@ -23,7 +24,7 @@ class GradientFlow(Callback):
 
     Attributes:
         history: what was measured, one report each.
-        epoch: after how many epochs each was measured; 0 is before training.
+        epoch: after how many epochs each was measured; the first is `initial_epoch`, before training.
     """
 
     def __init__(self, x: Any, y: Any, every: int = 1) -> None:
@@ -34,7 +35,7 @@ class GradientFlow(Callback):
 
     def on_train_begin(self) -> None:
         self.history, self.epoch = [], []
-        self._measure(0)
+        self._measure(self.initial_epoch)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         ends = epoch + 1 == self.epochs or self.model.stop_training
@@ -44,6 +45,16 @@ class GradientFlow(Callback):
     def _measure(self, epochs: int) -> None:
         self.history.append(diagnostics.gradient_flow(self.model, self.x, self.y, self.model.loss))
         self.epoch.append(epochs)
+
+    def state_dict(self) -> dict[str, Any]:
+        history = [{"layers": [list(row) for row in each.layers], "loss": each.loss} for each in self.history]
+        return {"epoch": list(self.epoch), "history": history}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state:
+            rows = [(map(diagnostics.LayerFlow._make, each["layers"]), each["loss"]) for each in state["history"]]
+            self.history = [diagnostics.GradientFlow(*each) for each in rows]
+            self.epoch = list(state["epoch"])
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw what was measured against the epochs, a line for each layer, as .svg, .png or .pdf. Needs matplotlib.

@@ -78,15 +78,16 @@ def told(thing: Any) -> Any:
 
 def contents(things: Iterable[Any]) -> list[Any]:
     """What is inside those that anybody can change without a word: lists, dicts, sets, and plain objects."""
-    return [_Inside(thing) for thing in things if _is_open(type(thing))]
+    return [_Inside(thing) for thing in things if is_open(thing)]
 
 
 OURS = (f"{__name__.partition('.')[0]}.", "numpy.")
 _open: dict[type, bool] = {}
 
 
-def _is_open(kind: type) -> bool:
-    """Whether things of this kind change without telling `mode.changed`."""
+def is_open(thing: Any) -> bool:
+    """Whether a thing changes without telling `mode.changed`."""
+    kind = type(thing)
     if kind not in _open:
         own: Any = kind.__setattr__
         plain = own is object.__setattr__ and "__dict__" in dir(kind)

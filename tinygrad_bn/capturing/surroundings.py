@@ -7,7 +7,7 @@ from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from tinygrad_bn import mode
-from tinygrad_bn.capturing.keys import OURS, contents, told
+from tinygrad_bn.capturing.keys import OURS, contents, is_open, told
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Parameter
 
@@ -95,10 +95,12 @@ class Settings:
         met = [thing for thing in things if _has_settings(thing)]
         met += [value for thing in met for value in vars(thing).values() if _tells(value)]
         self._parameters = list(parameters)
-        met += [rule for each in self._parameters for rule in (each.regularizer, each.constraint) if _tells(rule)]
+        rules = [rule for each in self._parameters for rule in (each.regularizer, each.constraint)]
+        met += [rule for rule in rules if _tells(rule)]
         self._things = list({id(thing): thing for thing in met}.values())
         self._gradients = gradients
-        inner = [Surroundings(value) for thing in self._things for value in vars(thing).values() if _is_theirs(value)]
+        held = [*rules, *(value for thing in self._things for value in vars(thing).values())]
+        inner = [Surroundings(value) for value in held if _is_theirs(value) or (callable(value) and is_open(value))]
         self._functions = [*functions, *inner, *(deeper for each in inner for deeper in each.inner())]
         self._met = self._look_around()
         self._epoch = mode.epoch()

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,8 @@ from tinygrad_bn.errors import ShapeError
 from tinygrad_bn.layers import Dropout
 from tinygrad_bn.mode import Relay, current, frozen_state, using
 from tinygrad_bn.module import Module
+from tinygrad_bn.module.observing import example
 from tinygrad_bn.tensors import Tensor, as_array
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 GRADIENT_GROWTH: Final = float(selu_moments(0.0, 1.0).slope)
 """1.0716: where activations keep mean 0 and variance 1, the variance of the gradient still grows by it in each layer.
@@ -219,7 +217,10 @@ def self_normalization(model: Module, x: Any = None) -> SelfNormalization:
 
     Reference: Klambauer et al. (2017), Eq. 4 to 6 and Theorem 1.
     """
-    inputs = _probe(model) if x is None else as_array(x)
+    given, x = x is not None, example(model, _PROBE) if x is None else x
+    if x is None:
+        raise ShapeError(f"self_normalization expects x, because {type(model).__name__} does not say what it takes")
+    inputs = as_array(x)
     entering = Tensor(inputs, requires_grad=inputs.dtype.kind == "f")
     model.build_on(entering)
     watch = _Watch(current().recorder)
@@ -236,7 +237,7 @@ def self_normalization(model: Module, x: Any = None) -> SelfNormalization:
             )
         growths = _propagated_back(hidden)
         rows = _rows(hidden, growths, watch.owners)
-        judged = conditions(model, structure, hidden, x is not None)
+        judged = conditions(model, structure, hidden, given)
     begun = State.measured(hidden[0].entering.value)
     return SelfNormalization(judged, rows, (begun.mean, begun.variance))
 
@@ -261,13 +262,6 @@ class _Watch(Relay):
     def leave(self, module: Any) -> None:
         self._inside.pop()
         super().leave(module)
-
-
-def _probe(model: Module) -> NDArray[Any]:
-    shape = getattr(model, "batch_shape", None)
-    if shape is None:
-        raise ShapeError(f"self_normalization expects x, because {type(model).__name__} does not say what it takes")
-    return np.random.default_rng(0).standard_normal((_PROBE, *shape[1:])).astype(np.float32)
 
 
 def _rows(hidden: Sequence[GraphLayer], growths: Sequence[float], owners: Any) -> list[LayerMoments]:

@@ -13,6 +13,7 @@ from tinygrad_bn.optimizers.clipping import Clipping
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_COUNTED = (int, float, list, tuple, dict, np.generic, np.ndarray)
 _AT_ONCE = 2**15
 """Metrics look at about so many numbers at a time."""
 
@@ -85,7 +86,8 @@ class Averages(Mapping[str, float]):
 
 
 def _sums(part: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(part).items() if isinstance(value, (int, float, np.ndarray))}
+    """What a part has counted, and not the functions that it is made of."""
+    return {name: value for name, value in vars(part).items() if isinstance(value, _COUNTED)}
 
 
 class Clipped:

@@ -76,6 +76,8 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, *, trainin
     with frozen_state(), _sound(path):  # the values that layers start with are not drawn from anybody's stream
         model: Model = reader.read(config["made"])
         _build(model, config)
+        for path, parameter in model.named_parameters():
+            parameter.regularizer, parameter.constraint = reader.read(config["rules"].get(path, [None, None]))
     model.load_state_dict(values(arrays))
     if "unsavable" in compiled:
         warn(f"{called(model)} is not compiled: {compiled['unsavable']}")
@@ -106,12 +108,14 @@ def _written(purpose: str, writer: Writer, write: Callable[[], dict[str, Any]]) 
 
 
 def _architecture(model: Model, writer: Writer) -> dict[str, Any]:
-    """How to make it: the arguments, the shapes of what comes in, and what is not learned."""
+    """How to make it: the arguments, the shapes of what comes in, parameters' rules, and what is not learned."""
     modules = dict(model.named_modules())
+    rules = {path: [parameter.regularizer, parameter.constraint] for path, parameter in model.named_parameters()}
     built = {path: each for path, each in modules.items() if isinstance(each, Layer) and each.built}
     return {
         "made": writer.write(model),
         "shapes": {path: list(layer.batch_shape) for path, layer in built.items() if layer.batch_shape is not None},
+        "rules": {path: writer.write(both) for path, both in rules.items() if both != [None, None]},
         "frozen": {
             "modules": [path for path, module in modules.items() if not module.trainable],
             "parameters": [path for path, parameter in model.named_parameters() if not parameter.trainable],

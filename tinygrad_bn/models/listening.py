@@ -20,14 +20,15 @@ class Callback:
         epochs: how many there are to be, those before `initial_epoch` included.
         initial_epoch: the number of the first one.
         steps: how many batches make an epoch.
-        comes_last: whether it is told after all others, so that what it sees is complete.
+        place: callbacks are told in the order of this, and where it is the same, in that in which they were given: 0;
+            1 for who looks at all that the others have done; 2 for who also saves what these have to remember.
     """
 
     model: Model
     epochs: int
     initial_epoch: int = 0
     steps: int
-    comes_last: bool = False
+    place: int = 0
 
     def on_train_begin(self) -> None:
         """Training begins."""

@@ -49,12 +49,12 @@ class Training:
         """Train. However it ends, the model is then in inference mode and the callbacks know that it is over."""
         model, self.position = self.model, position
         model.stop_training = False
-        position.steps = -(-len(self.data[0]) // self.batch_size)
+        position.data = [len(self.data[0]), self.batch_size]
         position.own = None if self.seed is None else generator(seed=self.seed)
         position.callbacks = self.callbacks
         for callback in self.callbacks:
             callback.model, callback.initial_epoch, callback.epochs = model, position.epoch, epochs
-            callback.steps = position.steps
+            callback.steps = -(-len(self.data[0]) // self.batch_size)
         with ExitStack() as ending:  # the last that was put on it comes first; all come, even where one fails
             for callback in reversed(self.callbacks):
                 ending.callback(callback.on_train_end)
@@ -63,7 +63,7 @@ class Training:
             with np.errstate(over="ignore", invalid="ignore"):  # a loss of NaN is told by the loss itself
                 for callback in self.callbacks:
                     callback.on_train_begin()
-                self._begun = position.resume(model, len(self.data[0]))
+                self._begun = position.resume(model)
                 position.running = True
                 while position.epoch < epochs and not model.stop_training:
                     self._epoch(position.epoch)
@@ -144,4 +144,4 @@ def audience(history: History, callbacks: Any, verbose: str | int) -> list[Callb
     for callback in given:
         if not isinstance(callback, Callback):
             raise TypeError(f"fit expects callbacks to be instances of Callback; got {callback!r}")
-    return sorted([*progress(verbose), *given, history], key=lambda callback: callback.comes_last)
+    return sorted([*progress(verbose), *given, history], key=lambda callback: callback.place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -238,7 +239,7 @@ class Model(Module):
     def measure(self, data: Examples, batch_size: int, executor: str | None = None) -> dict[str, float]:
         """Loss and metrics on checked data, by name, in inference mode."""
         measured = inference(self, "_measured", executor)
-        averages = Averages(self.metrics)
+        averages = Averages(deepcopy(self.metrics))  # a callback may ask while those of the training count
         with no_grad(), np.errstate(over="ignore", invalid="ignore"):
             for x, y in batches(data, batch_size):
                 loss, y_pred = measured(x, y)

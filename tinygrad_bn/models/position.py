@@ -25,7 +25,7 @@ class Position:
     Attributes:
         epoch: how many have been completed.
         batch: how many steps of the next one have been taken.
-        steps: how many there are in an epoch.
+        data: how many samples there are, and in batches of how many they come.
         order: where the generator stood before the order of this epoch was drawn.
         own: the generator of the orders, if `fit` was given a seed.
         averages: those of this epoch, while it lasts.
@@ -35,7 +35,8 @@ class Position:
     """
 
     def __init__(self, epoch: int = 0) -> None:
-        self.epoch, self.batch, self.steps = epoch, 0, 0
+        self.epoch, self.batch = epoch, 0
+        self.data = [0, 0]
         self.order: Any = None
         self.own: np.random.Generator | None = None
         self.averages: Averages | None = None
@@ -53,7 +54,7 @@ class Position:
         return {
             "epoch": self.epoch,
             "batch": self.batch,
-            "steps": self.steps,
+            "data": self.data,
             "order": self.order,
             "own": None if self.own is None else self.own.bit_generator.state,
             "averages": None if self.averages is None else self.averages.state_dict(),
@@ -62,7 +63,7 @@ class Position:
             "generators": Generators(model).states(),
         }
 
-    def resume(self, model: Model, samples: int) -> np.ndarray[Any, Any] | None:
+    def resume(self, model: Model) -> np.ndarray[Any, Any] | None:
         """Go on from what was loaded, if anything was; returns the order of an epoch that has begun already.
 
         Raises:
@@ -71,10 +72,10 @@ class Position:
         saved = self.pending
         if saved is None:
             return None
-        if saved["batch"] and saved["steps"] != self.steps:
+        if saved["batch"] and saved["data"] != self.data:
+            expected, came = (f"{samples} samples in batches of {size}" for samples, size in (saved["data"], self.data))
             raise SettingError(
-                f"fit expects {saved['steps']} batches in an epoch, as when the training was saved in the middle of "
-                f"one; got {self.steps}"
+                f"fit expects {expected}, as when the training was saved in the middle of an epoch; got {came}"
             )
         Generators(model).put_back(saved["generators"])
         self.batch, self.order = saved["batch"], saved["order"]
@@ -86,7 +87,7 @@ class Position:
             callback.load_state_dict(saved["callbacks"].get(name, {}))
         model.stop_training = saved["stopped"]
         self.pending = None
-        return as_it_stands(self.order).permutation(samples) if self.batch and self.order is not None else None
+        return as_it_stands(self.order).permutation(self.data[0]) if self.batch and self.order is not None else None
 
 
 def started(before: Position | None, initial_epoch: int | None, epochs: int) -> Position:

@@ -117,13 +117,13 @@ class Observed(Recorder):
                     yield shift, result
 
 
-def example(model: Any) -> NDArray[Any] | None:
+def example(model: Any, samples: int = _SAMPLES) -> NDArray[Any] | None:
     """Standard normal samples for a module that knows the shape of its inputs, else None."""
     shape = getattr(model, "batch_shape", None)
     if shape is None:
         return None
-    lengths = [_SAMPLES, *(length or 2 for length in shape[1:])]
-    return np.random.default_rng(0).standard_normal(lengths, np.float32)
+    lengths = [samples, *(length or 2 for length in shape[1:])]
+    return np.random.default_rng(0).standard_normal(lengths).astype(np.float32)
 
 
 def made(tensor: Tensor) -> Any:

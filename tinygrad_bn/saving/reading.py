@@ -77,6 +77,11 @@ class Reader:
     def _same(self, place: int) -> Any:
         return self._made[place]
 
+    def _generator(self, state: Any) -> np.random.Generator:
+        rng = as_it_stands(self.read(state))
+        self._made.append(rng)
+        return rng
+
     def _array(self, name: str) -> NDArray[Any]:
         return names.chosen("array", name, self.arrays, "the file")
 
@@ -100,5 +105,5 @@ _TAGS: dict[str, Callable[[Reader, Any], Any]] = {
     "dict": lambda reader, parts: {key: reader.read(part) for key, part in parts.items()},
     "float": lambda _, text: float(text),
     "dtype": lambda _, text: np.dtype(text),
-    "generator": lambda reader, state: as_it_stands(reader.read(state)),
+    "generator": Reader._generator,
 }

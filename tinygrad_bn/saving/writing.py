@@ -40,6 +40,7 @@ class Writer:
         self.arrays: dict[str, NDArray[Any]] = {}
         self._numbers: dict[int, int] = {}
         self._met: list[Any] = []  # keeps what has a number alive, and so its identity
+        self._customs: dict[str, Any] = {}
 
     def write(self, thing: Any) -> Any:
         """The JSON of a thing.
@@ -55,7 +56,7 @@ class Writer:
         if self.known.name(thing) is not None:
             return {"name": self.known.name(thing)}
         if isinstance(thing, type) or isfunction(thing) or isbuiltin(thing) or isinstance(thing, Primitive):
-            return {"custom": _named(thing)}
+            return {"custom": self._custom(thing)}
         return self._made(thing)
 
     def _made(self, thing: Any) -> dict[str, Any]:
@@ -67,7 +68,23 @@ class Writer:
         kind = type(thing)
         ours = self.known.name(kind)
         settings = {name: self.write(value) for name, value in arguments(thing).items()}
-        return {"custom" if ours is None else "class": ours or _named(kind), "settings": settings}
+        return {"custom" if ours is None else "class": ours or self._custom(kind), "settings": settings}
+
+    def _custom(self, thing: Any) -> str:
+        """The name of what is the user's own, under which its reader hands it in."""
+        name: str = getattr(thing, "__name__", "")
+        if not name.isidentifier():
+            raise UnsavableError(f"{thing!r} has no name to be found by: define it with def")
+        if self._customs.setdefault(name, thing) is not thing:
+            raise UnsavableError(f"there are two different {name}, and a file holds names alone: rename one")
+        return name
+
+    def _generator(self, rng: np.random.Generator) -> dict[str, Any]:
+        if id(rng) in self._numbers:
+            return {"again": self._numbers[id(rng)]}
+        self._numbers[id(rng)] = len(self._met)
+        self._met.append(rng)
+        return {"generator": self.write(rng.bit_generator.state)}
 
     def _array(self, array: NDArray[Any]) -> dict[str, Any]:
         if array.dtype.hasobject:
@@ -85,13 +102,6 @@ class Writer:
         raise UnsavableError(f"a {type(thing).__name__} is no setting; it is saved as an attribute of a module")
 
 
-def _named(thing: Any) -> str:
-    name: str = getattr(thing, "__name__", "")
-    if not name.isidentifier():
-        raise UnsavableError(f"{thing!r} has no name to be found by: define it with def")
-    return name
-
-
 _PLAIN: list[tuple[Any, Callable[[Writer, Any], Any]]] = [
     ((int, np.integer), lambda _, thing: int(thing)),
     (np.bool, lambda _, thing: bool(thing)),
@@ -102,5 +112,5 @@ _PLAIN: list[tuple[Any, Callable[[Writer, Any], Any]]] = [
     (Tensor, Writer._tensor),
     (np.ndarray, Writer._array),
     (np.dtype, lambda _, dtype: {"dtype": dtype.str}),
-    (np.random.Generator, lambda writer, rng: {"generator": writer.write(rng.bit_generator.state)}),
+    (np.random.Generator, Writer._generator),
 ]
