@@ -213,6 +213,6 @@ def test_wrong_settings(call, message):
 
 
 def test_every_named_function_is_in_the_module_of_activations():
-    functions = {name for name, function in activations._FUNCTIONS.items() if function is not None}
+    functions = {name for name, function in layers.activations._FUNCTIONS.items() if function is not None}
     assert functions - {"exponential", "swish"} == set(dir(tg.activations)) - {"get"}
     assert tg.activations.get("swish") is tg.activations.silu

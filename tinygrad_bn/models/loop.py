@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_bn.callers import warn
 from tinygrad_bn.models.data import batches
 from tinygrad_bn.models.history import History
 from tinygrad_bn.models.listening import Callback
@@ -42,7 +41,6 @@ class Training:
         self.model, self.step, self.data, self.validation = model, step, data, validation
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.callbacks, self.executor = callbacks, executor
-        self._diverged = False
         self._begun: NDArray[np.int64] | None = None
 
     def run(self, position: Position, epochs: int) -> None:
@@ -77,7 +75,6 @@ class Training:
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch)
         logs = self._learned()
-        self._warn_of_divergence(epoch, logs["loss"])
         if self.validation is not None:
             measured = self.model.measure(self.validation, self.batch_size, self.executor)
             logs |= {f"val_{name}": value for name, value in measured.items()}
@@ -85,15 +82,6 @@ class Training:
         position.epoch, position.batch, position.averages = epoch + 1, 0, None
         for callback in self.callbacks:
             callback.on_epoch_end(epoch, logs)
-
-    def _warn_of_divergence(self, epoch: int, loss: float) -> None:
-        """Say so, once, if a training goes on that has nothing left to learn from."""
-        if not self._diverged and not np.isfinite(loss) and not self.model.stop_training:
-            self._diverged = True
-            warn(
-                f"fit: the loss became {loss} in epoch {epoch + 1}. A smaller learning rate or clipping "
-                "(global_clipnorm) may help; callbacks.TerminateOnNaN ends such a training"
-            )
 
     def _learned(self) -> dict[str, float]:
         """Learn from every sample once; the averages are those of the batches as they were met."""
