@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from tinygrad_bn.capturing.flow import Feed, Flow, Step, Store, Value
-from tinygrad_bn.capturing.native.dialect import REDUCTIONS, Inexpressible, c_type, literal, reduction
+from tinygrad_bn.capturing.native.dialect import REDUCTIONS, Inexpressible, c_type, reduction
 from tinygrad_bn.capturing.native.fusing import Plan
 from tinygrad_bn.capturing.native.groups import Group, Joining, Nest, Product
-from tinygrad_bn.capturing.native.looping import VARIABLES, Loop, _indented, _merged
+from tinygrad_bn.capturing.native.looping import VARIABLES, Loop
 from tinygrad_bn.capturing.native.memory import Memory
-from tinygrad_bn.capturing.native.places import Place, packed
+from tinygrad_bn.capturing.native.sharing import Cut, part
+from tinygrad_bn.capturing.native.statements import joining, product
+from tinygrad_bn.capturing.native.wording import comment, indented, wrapped
 from tinygrad_bn.variables import Variable
-
-_WIDTH = 120
 
 
 class Source:
     """The C text of a flow.
 
     Attributes:
+        portable: whether it is for any compiler, and one thread.
+        head, loop, function: the lines before all others, and how the functions of loops, and those of sections, begin.
         text: the whole file.
         given: the roots whose addresses the functions are given, behind that of the block of memory.
         sections: for each function the conditions under which it is called.
@@ -32,6 +32,16 @@ class Source:
     Raises:
         Inexpressible: the flow does something that C is not told here.
     """
+
+    portable = False
+    head: Sequence[str] = (
+        '#include "runtime.h"',
+        '#include "arithmetic.h"',
+        "",
+        "#define LOOP static __attribute__((noinline)) void",
+        "",
+    )
+    loop, function = "LOOP", "EXPORT void"
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
@@ -46,9 +56,11 @@ class Source:
         self._declared: dict[Any, tuple[str, str]] = {}
         self._lines: list[str] = []
         self._taken: set[str] = set()
+        self._most = self.memory.nbytes
         bodies = [self._section(section) for section in range(len(self.sections))]
+        self.memory.nbytes = self._most
         self.used = {place.root for place in self.plan.places.values()}
-        self.text = "\n".join([_HEAD, *self._functions, *bodies])
+        self.text = "\n".join([*self.head, *self._functions, *bodies])
 
     def _section(self, section: int) -> str:
         """The exported function of a section."""
@@ -63,15 +75,15 @@ class Source:
         about = f"/* {_SECTIONS[min(section, 1)]} */"
         declarations = [line for _, line in self._declared.values()]
         lines = [*declarations, "", *self._lines] if declarations else ["(void)given;"]
-        return "\n".join([about, f"EXPORT void {name}(void *const *given) {{", *_indented(lines, 1), "}", ""])
+        return "\n".join([about, f"{self.function} {name}(void *const *given) {{", *indented(lines, 1), "}", ""])
 
     def _group(self, group: Group) -> None:
         if isinstance(group, Nest):
             self._nest(group)
         elif isinstance(group, Product):
-            self._product(group)
+            self._lines += product(group, self.plan, self._address)
         elif isinstance(group, Joining):
-            self._join(group)
+            self._lines += joining(group, self._address)
 
     # Memory
 
@@ -97,7 +109,7 @@ class Source:
             where = location.name if isinstance(location, Variable) else _scope(root)
             self._declared[key] = (
                 name,
-                f"{kind} *const {name} = {source}; {_comment(', '.join(filter(None, [shape, where])))}",
+                f"{kind} *const {name} = {source}; {comment(', '.join(filter(None, [shape, where])))}",
             )
         name, _ = self._declared[key]
         return f"{name} + {offset}" if offset else name
@@ -142,19 +154,42 @@ class Source:
         ]
         for store in nest.stores:
             writes.append((store.value, self._target(store)))
-        loop = Loop(nest, self.plan, writes, self._location, self.called)
-        kinds = tuple(f"{kind} *restrict {name}" for kind, name, _, _ in loop.parameters)
-        key = kinds, tuple(loop.body)
+        loop = Loop(nest, self.plan, writes, self._location, self.called, self.portable)
+        pointers = tuple(f"{kind} *restrict {name}" for kind, name, _, _ in loop.parameters)
+        key = pointers, tuple(loop.body), loop.cut and nest.shape
         if key not in self._loops:
-            name = self._unique("_".join([*self._labels(nest)[:3], "x".join(map(str, nest.shape)) or "once"]))
-            self._loops[key] = name
-            about = _comment(
-                f"{', '.join(self._labels(nest))}, over {' x '.join(map(str, nest.shape)) or 'one number'}"
-            )
-            head = _wrapped(f"LOOP {name}(", list(kinds), ") {")
-            self._functions.append("\n".join([about, *head, *_indented(loop.body, 1), "}", ""]))
-        said = [self._address(root, offset) for _, _, root, offset in loop.parameters]
-        self._lines += [*self._about(nest), *_wrapped(f"{self._loops[key]}(", said, ");")]
+            self._loops[key] = self._unique("_".join([*self._labels(nest)[:3], _sizes(nest) or "once"]))
+            self._functions.append(self._function(self._loops[key], nest, loop, pointers))
+        self._lines += self._about(nest)
+        name, said = self._loops[key], [self._address(root, offset) for _, _, root, offset in loop.parameters]
+        if loop.cut is None:
+            self._lines += wrapped(f"{name}(", said, ");")
+        else:
+            self._lines += self._shared(name, said, loop, loop.cut)
+
+    def _function(self, name: str, nest: Nest, loop: Loop, pointers: Sequence[str]) -> str:
+        """The function of a loop nest, and what does a part of it where threads share it."""
+        about = f"{', '.join(self._labels(nest))}, over {_sizes(nest, ' x ') or 'one number'}"
+        span = ["long first", "long last"] if loop.cut else []
+        lines = [comment(about), *wrapped(f"{self.loop} {name}(", [*pointers, *span], ") {")]
+        lines += [*indented(loop.body, 1), "}"]
+        if loop.cut is not None:
+            lines += ["", *part(name, loop.cut, [_blocked(root, loop) for _, _, root, _ in loop.parameters])]
+        return "\n".join([*lines, ""])
+
+    def _shared(self, name: str, said: list[str], loop: Loop, cut: Cut) -> list[str]:
+        """A call by all threads. The sums of blocks lie behind all else in memory, and are added at once."""
+        adding, start = [], self.memory.nbytes
+        for place, (_, _, root, _) in enumerate(loop.parameters):
+            if root in loop.blocked:
+                kind, size = c_type(root.dtype), root.sample.size
+                sums = f"({kind} *)((char *)given[0] + {start})"
+                adding.append(f"add_blocks_{kind}({said[place]}, {sums}, {cut.blocks}, {size});")
+                said[place] = sums
+                start += cut.blocks * root.sample.nbytes
+        self._most = max(self._most, start)
+        sizes = f"{cut.blocks}, 1" if cut.blocks else f"{cut.passes}, {cut.grain}"
+        return [*wrapped(f"share(part_of_{name}, {sizes}, (void *[]){{", said, "});"), *adding]
 
     def _target(self, store: Store) -> Value:
         """A root that lies in the variable's memory."""
@@ -172,77 +207,20 @@ class Source:
         for step in self._steps(nest):
             scopes.setdefault(step.scope, {})[step.label or step.function.__name__] = None
         said = [f"{scope + ': ' if scope else ''}{', '.join(labels)}" for scope, labels in scopes.items()]
-        return [_comment("; ".join(said))]
-
-    # Products and copies
-
-    def _product(self, group: Product) -> None:
-        step = group.result.origin
-        kind = c_type(group.result.dtype)
-        m, k, n = group.a.shape[-2], group.a.shape[-1], group.b.shape[-1]
-        alpha, beta = self._number_at(group.alpha, "1"), self._number_at(group.beta, "0")
-        batch = np.broadcast_shapes(group.a.shape[:-2], group.b.shape[:-2])
-        starts = [place.along((*batch, *place.shape[-2:]))[: len(batch)] for place in (group.a, group.b)]
-        loops = _merged(batch, [packed(batch), *starts])
-        turned_a, lda = _leading(group.a)
-        turned_b, ldb = _leading(group.b)
-        a = self._stepping(self._address(group.a.root, group.a.offset), loops, starts[0])
-        b = self._stepping(self._address(group.b.root, group.b.offset), loops, starts[1])
-        c = self._stepping(self._address(group.result), loops, tuple(stride * m * n for stride in packed(batch)))
-        said = [turned_a, turned_b, m, n, k, f"{'-' * group.negative}{alpha}", a, lda, b, ldb, beta, c, n]
-        about = f"{step.scope + ': ' if step.scope else ''}{step.label or 'product'}: {m} x {k} times {k} x {n}"
-        self._lines.append(_comment(about + (", into the velocity" if group.negative else "")))
-        for level, (length, _) in enumerate(loops):
-            index = "ijklmnop"[level]
-            self._lines += _indented([f"for (long {index} = 0; {index} < {length}; {index}++)"], level)
-        self._lines += _indented(_wrapped(f"gemm_{kind}(", list(map(str, said)), ");"), len(loops))
-
-    def _number_at(self, value: Any, absent: str) -> str:
-        if value is None:
-            return absent
-        number = self.plan.uniform(value)
-        return f"*{self._address(self.plan.place(value).root)}" if number is None else literal(number, value.dtype)
-
-    def _stepping(self, pointer: str, loops: list[tuple[int, int]], strides: Any) -> str:
-        steps = [f"{strides[axis]} * {'ijklmnop'[level]}" for level, (_, axis) in enumerate(loops) if strides[axis]]
-        return " + ".join([pointer, *steps])
-
-    def _join(self, group: Joining) -> None:
-        """Copy the parts, each a block of rows."""
-        kind, start = c_type(group.result.dtype), 0
-        step = group.result.origin
-        self._lines.append(_comment(f"{step.scope + ': ' if step.scope else ''}{step.label or 'concatenate'}"))
-        steps = packed(group.result.shape)
-        for place in group.parts:
-            loops = _merged(place.shape, [place.strides, steps])
-            target = self._address(group.result, start * steps[group.axis])
-            source = self._address(place.root, place.offset)
-            for level, (length, _) in enumerate(loops):
-                index = "ijklmnop"[level]
-                self._lines += _indented([f"for (long {index} = 0; {index} < {length}; {index}++)"], level)
-            to = self._stepping(f"({target})[0", loops, steps)
-            of = self._stepping(f"({source})[0", loops, place.strides)
-            self._lines += _indented([f"{to}] = {of}];"], len(loops))
-            start += place.shape[group.axis]
-        assert kind
+        return [comment("; ".join(said))]
 
     def _copy(self, store: Store) -> None:
         if not store.variable.value.flags.c_contiguous:
             raise Inexpressible("a variable that does not lie row by row")
         target, source = self._address(self._target(store)), self._address(store.value)
-        self._lines.append(_comment(f"{store.variable.name or 'a variable'} takes its new value"))
+        self._lines.append(comment(f"{store.variable.name or 'a variable'} takes its new value"))
         self._lines.append(f"memcpy({target}, {source}, {store.variable.value.nbytes});")
 
 
-_HEAD = """#include "runtime.h"
-#include "arithmetic.h"
-
-#define LOOP static __attribute__((noinline)) void
-"""
 _SECTIONS = ("Everything that is computed.", "Updates of variables, called if their conditions hold.")
 _WORDS = """auto break case char const continue default do double else enum extern float for goto if inline int long
     register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm
-    typeof linux unix given host loop isnan isinf isfinite signbit memcpy"""
+    typeof linux unix given host loop share first last at isnan isinf isfinite signbit memcpy"""
 _RESERVED = {*_WORDS.split(), *VARIABLES}
 """Words that mean something else in C, or in the text around."""
 
@@ -271,31 +249,10 @@ def _scope(root: Value) -> str:
     return root.origin.scope if isinstance(root.origin, Step) else ""
 
 
-def _comment(said: str) -> str:
-    return f"/* {said.replace('*/', '* /')} */"
+def _blocked(root: Value, loop: Loop) -> tuple[str, int] | None:
+    """The type and size of a result that is gathered in blocks."""
+    return (c_type(root.dtype), root.sample.size) if root in loop.blocked else None
 
 
-def _leading(place: Place) -> tuple[int, int]:
-    """Whether a matrix lies transposed, and how far apart its rows, or then its columns, are."""
-    rows, columns = place.shape[-2:]
-    down, across = place.strides_matter()[-2:]
-    if across == 1 and (down >= columns or rows == 1):
-        return 0, max(down, columns)
-    return 1, max(across, rows)
-
-
-def _wrapped(head: str, parts: list[str], tail: str) -> list[str]:
-    """A call, or the head of a function, in lines that are not too long."""
-    lines = [head]
-    for number, part in enumerate(parts):
-        last = number == len(parts) - 1
-        piece = part + (tail if last else ", ")
-        if len(lines[-1]) + len(piece) > _WIDTH - 8:
-            lines[-1] = lines[-1].rstrip()
-            lines.append(" " * 8)
-        lines[-1] += piece
-    return lines if parts else [head + tail]
-
-
-def _operation(step: Step) -> tuple[str, str, str]:
-    return step.label, step.scope, step.place
+def _sizes(nest: Nest, between: str = "x") -> str:
+    return between.join(map(str, nest.shape))

@@ -98,7 +98,11 @@ def _inference(model: Any, x: NDArray[Any]) -> tuple[Flow, NDArray[Any]]:
 
 
 class _Portable(Source):
-    """The C text of a flow whose constants have names."""
+    """The C text of a flow whose constants have names, as part of another file."""
+
+    portable = True
+    head = ()
+    loop = function = "static void"
 
     def called(self, value: Value) -> str:
         """The path of a weight."""
@@ -148,7 +152,7 @@ enum {{ {capitals}_BATCH = {len(self.example)}, {capitals}_INPUTS = {self.exampl
 
     def source(self) -> str:
         """The C file: helpers, weights, loops, `predict`, and a test."""
-        body = self._body()
+        body = self._written.text
         parts = [
             f"/* A trained network, from {self._about}. Any C99 compiler will do; link with -lm.\n"
             f" * With -D{self.name.upper()}_TEST it is a program that checks itself; its exit status is 0 or 1. */",
@@ -162,12 +166,6 @@ enum {{ {capitals}_BATCH = {len(self.example)}, {capitals}_INPUTS = {self.exampl
             self._test(),
         ]
         return "\n".join(parts)
-
-    def _body(self) -> str:
-        """The loops, and what calls them, without what only some compilers know."""
-        lines = [line.rstrip() for line in self._written.text.splitlines() if not line.lstrip().startswith("#")]
-        text = "\n".join(lines).strip() + "\n"
-        return re.sub(r"^(LOOP|EXPORT void) ", "static void ", text, flags=re.MULTILINE)
 
     def _constants(self) -> dict[Value, str]:
         """The arrays of the file, and how they are called there."""

@@ -13,6 +13,8 @@ from tinygrad_bn.capturing.native.dialect import REDUCTIONS, Reduction, Text, c_
 from tinygrad_bn.capturing.native.fusing import Plan
 from tinygrad_bn.capturing.native.groups import Nest
 from tinygrad_bn.capturing.native.places import packed
+from tinygrad_bn.capturing.native.sharing import Cut, cut
+from tinygrad_bn.capturing.native.wording import indented
 
 _LONG = 2048  # terms from which on a sum of floats is taken in double
 _FEW = 4  # elements in a row, up to which several rows are computed at once
@@ -35,8 +37,10 @@ class Loop:
         writes: the values that go to memory, each with the root of that memory.
         location: what tells the memory of a root from that of others.
         called: a name for a value.
+        portable: for any compiler, and one thread.
 
     Attributes:
+        cut: where threads share the loop, whose passes are then those from `first` to `last`; None if they do not.
         parameters: the pointers that the function takes: its C type, its name, a root that lies there, and the offset.
         body: the lines of the function.
     """
@@ -48,6 +52,7 @@ class Loop:
         writes: Sequence[tuple[Value, Value]],
         location: Callable[[Value], Any],
         called: Name,
+        portable: bool = False,
     ) -> None:
         self.nest, self.plan = nest, plan
         self._location, self._called, self._writes = location, called, writes
@@ -59,7 +64,9 @@ class Loop:
         self._targets: dict[Pointer, None] = {}
         self._roots: dict[Pointer, Value] = {}
         self._collect()
-        self._axes = _merged(nest.shape, [packed(nest.shape), *self._strides.values()])
+        self._axes = merged(nest.shape, [packed(nest.shape), *self._strides.values()])
+        self.cut = None if portable else self._cut()
+        self._portable = portable
         self.body = self._lines()
         self.parameters = [
             (
@@ -83,6 +90,19 @@ class Loop:
         for value, root in self._writes:
             self._touch(value, value.shape)
             self._pointer(root, target=True)
+
+    def _cut(self) -> Cut | None:
+        kinds = [(self.nest.reductions[result].kind, result.dtype.kind) for result in self.blocked]
+        work = len(self._roots) + sum(int(self._formula(value).cost) for value in self.nest.values)
+        return cut([length for length, _ in self._axes], [kind == (np.add, "f") for kind in kinds], work)
+
+    @property
+    def blocked(self) -> list[Value]:
+        """The results that are gathered over the outermost loop."""
+        outermost = [axis for _, axis in self._axes[:1]]
+        return [
+            result for result in self.nest.reductions if any(self._strides[result][axis] is None for axis in outermost)
+        ]
 
     def _formula(self, value: Value) -> Any:
         return self.plan.formula(value)
@@ -124,16 +144,18 @@ class Loop:
         by_rows = gathering.is_by_rows and self._axes[-1][0] <= _FEW
         lines = list(gathering.first)
         for level, (length, _) in enumerate(self._axes):
-            lines += _indented(gathering.before[level], level)
-            if by_rows and level == depth - 2:  # several rows at once, with short loops unrolled
-                lines += _indented(["#pragma omp simd"], level)
+            lines += indented(gathering.before[level], level)
+            if self._portable:
+                pass
+            elif by_rows and level == depth - 2:  # several rows at once, with short loops unrolled
+                lines += indented(["#pragma omp simd"], level)
             elif level == depth - 1 and gathering.clauses and not by_rows:
-                lines += _indented([f"#pragma omp simd {' '.join(gathering.clauses)}"], level)
-            variable = VARIABLES[level]
-            lines += _indented([f"for (long {variable} = 0; {variable} < {length}; {variable}++) {{"], level)
-        lines += _indented([*values, *gathering.inside, *writes], depth)
+                lines += indented([f"#pragma omp simd {' '.join(gathering.clauses)}"], level)
+            span = ("first", "last") if self.cut and not level else (0, length)
+            lines += indented([passes(VARIABLES[level], *span) + " {"], level)
+        lines += indented([*values, *gathering.inside, *writes], depth)
         for level in reversed(range(depth)):
-            lines += _indented(["}", *gathering.after[level]], level)
+            lines += indented(["}", *gathering.after[level]], level)
         return lines
 
     def _values(self) -> list[str]:
@@ -200,8 +222,10 @@ class Loop:
             level -= 1
         whole = not any(gathered[:level])
         if not whole:
-            size = result.sample.size
-            gathering.first.append(f"for (long n = 0; n < {size}; n++) {pointer}[n] = {_neutral(kind, dtype)};")
+            span: tuple[int | str, int | str] = 0, result.sample.size
+            if self.cut and not gathered[0]:
+                span = f"{strides[self._axes[0][1]]} * first", f"{strides[self._axes[0][1]]} * last"
+            gathering.first.append(f"{passes('n', *span)} {pointer}[n] = {_neutral(kind, dtype)};")
         if level == len(gathered):
             gathering.inside.append(_combined(kind, target, said, dtype))
             return
@@ -266,7 +290,7 @@ def _gathered(reduction: Reduction) -> Strides:
     return tuple(step for step, length in zip(strides, shape, strict=True) if length != 1)
 
 
-def _merged(shape: tuple[int, ...], accesses: Sequence[Strides]) -> list[tuple[int, int]]:
+def merged(shape: tuple[int, ...], accesses: Sequence[Strides]) -> list[tuple[int, int]]:
     """The loops: their lengths, and the axes whose strides hold; what lies in one row is one loop."""
     loops: list[tuple[int, int]] = []
     for axis, length in enumerate(shape):
@@ -281,5 +305,6 @@ def _adjoin(outer: int | None, inner: int | None, length: int) -> bool:
     return outer is inner is None or (outer is not None and inner is not None and outer == inner * length)
 
 
-def _indented(lines: Sequence[str], level: int) -> list[str]:
-    return ["    " * level + line for line in lines]
+def passes(variable: str, first: int | str, last: int | str) -> str:
+    """The head of a loop."""
+    return f"for (long {variable} = {first}; {variable} < {last}; {variable}++)"

@@ -83,9 +83,10 @@ static ONE_COPY void NAMED(portable)(int turned_a, int turned_b, long m, long n,
     }
 }
 
-/* One thread's product. */
-static inline void NAMED(alone)(int turned_a, int turned_b, long m, long n, long k, REAL alpha, const REAL *a, long lda,
-                                const REAL *b, long ldb, REAL beta, REAL *c, long ldc) {
+/* c = alpha a b + beta c for c of m rows and n columns, a sum of k terms each; a turned_ matrix is read transposed.
+ * With beta = 0, what c held is not read. */
+static inline void NAMED(gemm)(int turned_a, int turned_b, long m, long n, long k, REAL alpha, const REAL *a, long lda,
+                               const REAL *b, long ldb, REAL beta, REAL *c, long ldc) {
     const int layout = 101, ta = turned_a ? 112 : 111, tb = turned_b ? 112 : 111; /* CBLAS: by rows; turned or not */
     const int narrow = n < NAMED(WIDTH) || k < NAMED(WIDTH), own = !turned_a && turned_b && !narrow;
     if (!host.NAMED(gemm) || !k || (own && (double)m * n * k <= OWN_PRODUCT))
@@ -98,56 +99,9 @@ static inline void NAMED(alone)(int turned_a, int turned_b, long m, long n, long
                    int))host.NAMED(gemm))(layout, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
-struct NAMED(product) {
-    int turned_a, turned_b;
-    long n, k;
-    REAL alpha;
-    const REAL *a;
-    long lda;
-    const REAL *b;
-    long ldb;
-    REAL beta;
-    REAL *c;
-    long ldc;
-};
-
-static void NAMED(some_rows)(void *data, long first, long last) {
-    const struct NAMED(product) *p = data;
-    const REAL *a = p->a + first * (p->turned_a ? 1 : p->lda);
-    REAL *c = p->c + first * p->ldc;
-    NAMED(alone)(p->turned_a, p->turned_b, last - first, p->n, p->k, p->alpha, a, p->lda, p->b, p->ldb, p->beta, c,
-                 p->ldc);
-}
-
-/* c = alpha a b + beta c for c of m rows and n columns, a sum of k terms each; a turned_ matrix is read transposed.
- * With beta = 0, what c held is not read. Threads that share it need a BLAS that uses none of its own. */
-static inline void NAMED(gemm)(int turned_a, int turned_b, long m, long n, long k, REAL alpha, const REAL *a, long lda,
-                               const REAL *b, long ldb, REAL beta, REAL *c, long ldc) {
-    if (host.share && (double)m * n * k >= 2 * SHARED_PRODUCT) {
-        struct NAMED(product) all = {turned_a, turned_b, n, k, alpha, a, lda, b, ldb, beta, c, ldc};
-        const long grain = SHARED_PRODUCT / (n * k) + 1; /* n k > 0, as the product is large */
-        parallel_for(m, grain > 4 * TILE_ROWS ? grain : 4 * TILE_ROWS, NAMED(some_rows), &all);
-    } else
-        NAMED(alone)(turned_a, turned_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-}
-
-/* y = alpha a x + beta y for a matrix a of m rows and n columns as it lies in memory, read transposed if `turned`.
- * With beta = 0, what y held is not read. */
-static inline void NAMED(gemv)(int turned, long m, long n, REAL alpha, const REAL *a, long lda, const REAL *x,
-                               REAL beta, REAL *y) {
-    const int layout = 101, ta = turned ? 112 : 111;
-    if (!host.NAMED(gemv)) {
-        if (turned) NAMED(portable)(0, 0, 1, n, m, alpha, x, m, a, lda, beta, y, n);
-        else NAMED(portable)(0, 0, m, 1, n, alpha, a, lda, x, 1, beta, y, 1);
-    } else if (host.bits == 64)
-        ((void (*)(int, int, int64_t, int64_t, REAL, const REAL *, int64_t, const REAL *, int64_t, REAL, REAL *,
-                   int64_t))host.NAMED(gemv))(layout, ta, m, n, alpha, a, lda, x, 1, beta, y, 1);
-    else
-        ((void (*)(int, int, int, int, REAL, const REAL *, int, const REAL *, int, REAL, REAL *,
-                   int))host.NAMED(gemv))(layout, ta, m, n, alpha, a, lda, x, 1, beta, y, 1);
-}
-
-/* y += alpha x: left to the compiler, which writes it as fast as any BLAS does. */
-static inline void NAMED(axpy)(long n, REAL alpha, const REAL *restrict x, REAL *restrict y) {
-    for (long i = 0; i < n; i++) y[i] += alpha * x[i];
+/* sum = the sum of all blocks, which lie one behind the other, in order. */
+static inline void NAMED(add_blocks)(REAL *restrict sum, const REAL *restrict blocks, long count, long size) {
+    for (long i = 0; i < size; i++) sum[i] = blocks[i];
+    for (long block = 1; block < count; block++)
+        for (long i = 0; i < size; i++) sum[i] += blocks[block * size + i];
 }

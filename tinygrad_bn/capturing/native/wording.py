@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+_WIDTH = 120
 
 
 class Inexpressible(Exception):
@@ -70,3 +73,26 @@ def cast(text: Text, source: np.dtype[Any], target: np.dtype[Any]) -> Text:
     if target.kind == "b":
         return Text(f"{text.within(5)} != 0", 4)
     return Text(f"({c_type(target)}){text.within(8)}", 8)
+
+
+def comment(said: str) -> str:
+    """A line that is not C."""
+    return f"/* {said.replace('*/', '* /')} */"
+
+
+def indented(lines: Sequence[str], level: int) -> list[str]:
+    """The lines, so many levels deep."""
+    return ["    " * level + line for line in lines]
+
+
+def wrapped(head: str, parts: Sequence[str], tail: str) -> list[str]:
+    """A call, or the head of a function, in lines that are not too long."""
+    lines = [head]
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        piece = part + (tail if last else ", ")
+        if len(lines[-1]) + len(piece) > _WIDTH - 8:
+            lines[-1] = lines[-1].rstrip()
+            lines.append(" " * 8)
+        lines[-1] += piece
+    return lines if parts else [head + tail]
