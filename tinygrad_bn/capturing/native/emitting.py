@@ -56,9 +56,9 @@ class Source:
         self._declared: dict[Any, tuple[str, str]] = {}
         self._lines: list[str] = []
         self._taken: set[str] = set()
-        self._most = self.memory.nbytes
+        self._end = self.memory.nbytes
         bodies = [self._section(section) for section in range(len(self.sections))]
-        self.memory.nbytes = self._most
+        self.memory.nbytes = self._end
         self.used = {place.root for place in self.plan.places.values()}
         self.text = "\n".join([*self.head, *self._functions, *bodies])
 
@@ -180,16 +180,23 @@ class Source:
     def _shared(self, name: str, said: list[str], loop: Loop, cut: Cut) -> list[str]:
         """A call by all threads. The sums of blocks lie behind all else in memory, and are added at once."""
         adding, start = [], self.memory.nbytes
-        for place, (_, _, root, _) in enumerate(loop.parameters):
+        for place, (kind, _, root, _) in enumerate(loop.parameters):
             if root in loop.blocked:
-                kind, size = c_type(root.dtype), root.sample.size
-                sums = f"({kind} *)((char *)given[0] + {start})"
-                adding.append(f"add_blocks_{kind}({said[place]}, {sums}, {cut.blocks}, {size});")
-                said[place] = sums
+                blocks, shape = self._blocks(kind, start), f"{cut.blocks}, {root.sample.size}"
+                adding.append(f"add_blocks_{kind}({said[place]}, {blocks}, {shape});")
+                said[place] = blocks
                 start += cut.blocks * root.sample.nbytes
-        self._most = max(self._most, start)
+        self._end = max(self._end, start)
         sizes = f"{cut.blocks}, 1" if cut.blocks else f"{cut.passes}, {cut.grain}"
         return [*wrapped(f"share(part_of_{name}, {sizes}, (void *[]){{", said, "});"), *adding]
+
+    def _blocks(self, kind: str, start: int) -> str:
+        """A pointer to the sums of blocks, declared at the top of the function."""
+        key = kind, start
+        if key not in self._declared:
+            name = self._unique("blocks")
+            self._declared[key] = name, f"{kind} *const {name} = ({kind} *)((char *)given[0] + {start});"
+        return self._declared[key][0]
 
     def _target(self, store: Store) -> Value:
         """A root that lies in the variable's memory."""

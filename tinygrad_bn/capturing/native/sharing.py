@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-from tinygrad_bn.capturing.native.wording import indented, wrapped
+from tinygrad_bn.capturing.native.wording import comment, indented, wrapped
 
 _WORTH = 2**20  # work of a nest, in additions and elements read or written, from which on it is shared: some 25 us
 _PART = 2**18  # work of a part, at least
@@ -64,7 +64,10 @@ def part(name: str, cut: Cut, gathered: Sequence[tuple[str, int] | None]) -> lis
         gathered: for each array that the nest takes its type and size, if it is gathered in blocks.
     """
     given = [f"at[{place}]" for place in range(len(gathered))]
-    lines = [f"static void part_of_{name}(void *const *at, long first, long last) {{"]
+    about = (
+        f"some of {cut.blocks} blocks, each with sums of its own" if cut.blocks else "the passes that one thread does"
+    )
+    lines = [comment(about), f"static void part_of_{name}(void *const *at, long first, long last) {{"]
     if not cut.blocks:
         return [*lines, *indented(wrapped(f"{name}(", [*given, "first", "last"], ");"), 1), "}"]
     for place, result in enumerate(gathered):
