@@ -12,7 +12,7 @@ from tinygrad_bn.capturing.native.fusing import Plan
 from tinygrad_bn.capturing.native.groups import Group, Joining, Nest, Product
 from tinygrad_bn.capturing.native.looping import VARIABLES, Loop
 from tinygrad_bn.capturing.native.memory import Memory
-from tinygrad_bn.capturing.native.sharing import Cut, part
+from tinygrad_bn.capturing.native.sharing import Cut, part, whole_lines
 from tinygrad_bn.capturing.native.statements import joining, product
 from tinygrad_bn.capturing.native.wording import comment, indented, wrapped
 from tinygrad_bn.variables import Variable
@@ -174,7 +174,8 @@ class Source:
         lines = [comment(about), *wrapped(f"{self.loop} {name}(", [*pointers, *span], ") {")]
         lines += [*indented(loop.body, 1), "}"]
         if loop.cut is not None:
-            lines += ["", *part(name, loop.cut, [_blocked(root, loop) for _, _, root, _ in loop.parameters])]
+            blocked = [root in loop.blocked and (kind, root.sample.size) for kind, _, root, _ in loop.parameters]
+            lines += ["", *part(name, loop.cut, blocked)]
         return "\n".join([*lines, ""])
 
     def _shared(self, name: str, said: list[str], loop: Loop, cut: Cut) -> list[str]:
@@ -182,10 +183,11 @@ class Source:
         adding, start = [], self.memory.nbytes
         for place, (kind, _, root, _) in enumerate(loop.parameters):
             if root in loop.blocked:
-                blocks, shape = self._blocks(kind, start), f"{cut.blocks}, {root.sample.size}"
-                adding.append(f"add_blocks_{kind}({said[place]}, {blocks}, {shape});")
+                size, apart = root.sample.size, whole_lines(root.sample.size)
+                blocks = self._blocks(kind, start)
+                adding.append(f"add_blocks_{kind}({said[place]}, {size}, {blocks}, {cut.blocks}, {apart});")
                 said[place] = blocks
-                start += cut.blocks * root.sample.nbytes
+                start += cut.blocks * apart * root.sample.itemsize
         self._end = max(self._end, start)
         sizes = f"{cut.blocks}, 1" if cut.blocks else f"{cut.passes}, {cut.grain}"
         return [*wrapped(f"share(part_of_{name}, {sizes}, (void *[]){{", said, "});"), *adding]
@@ -254,11 +256,6 @@ def _identifier(name: str) -> str:
 
 def _scope(root: Value) -> str:
     return root.origin.scope if isinstance(root.origin, Step) else ""
-
-
-def _blocked(root: Value, loop: Loop) -> tuple[str, int] | None:
-    """The type and size of a result that is gathered in blocks."""
-    return (c_type(root.dtype), root.sample.size) if root in loop.blocked else None
 
 
 def _sizes(nest: Nest, between: str = "x") -> str:

@@ -99,9 +99,10 @@ static inline void NAMED(gemm)(int turned_a, int turned_b, long m, long n, long 
                    int))host.NAMED(gemm))(layout, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
-/* sum = the sum of all blocks, which lie one behind the other, in order. */
-static inline void NAMED(add_blocks)(REAL *restrict sum, const REAL *restrict blocks, long count, long size) {
-    for (long i = 0; i < size; i++) sum[i] = blocks[i];
+/* sum = the sum of so many blocks, in order, each `apart` from the one before. */
+static inline void NAMED(add_blocks)(REAL *restrict sum, long size, const REAL *restrict blocks, long count,
+                                     long apart) {
+    memcpy(sum, blocks, sizeof(REAL) * size);
     for (long block = 1; block < count; block++)
-        for (long i = 0; i < size; i++) sum[i] += blocks[block * size + i];
+        for (long i = 0; i < size; i++) sum[i] += blocks[block * apart + i];
 }

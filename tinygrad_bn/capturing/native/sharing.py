@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 from tinygrad_bn.capturing.native.wording import comment, indented, wrapped
 
 _WORTH = 2**20  # work of a nest, in additions and elements read or written, from which on it is shared: some 25 us
 _PART = 2**18  # work of a part, at least
 _BLOCKS = 8
-_TOGETHER = 16  # neighbours in memory that are not parted: no two threads write to one cache line, or halve a vector
+_TOGETHER = 16  # numbers: at least a cache line, to which two threads had better not write in turn, and a vector
 
 
 class Cut:
@@ -43,37 +44,36 @@ def cut(loops: Sequence[int], gathered: Collection[bool], work: int) -> Cut | No
     work *= math.prod(loops)
     if work < _WORTH or not all(gathered):
         return None
-    together = _TOGETHER if len(loops) == 1 else 1
-    grain = _rounded(loops[0] / _BLOCKS if gathered else loops[0] * _PART / work, together)
+    grain = math.ceil(loops[0] / _BLOCKS if gathered else loops[0] * _PART / work)
+    if len(loops) == 1:
+        grain = whole_lines(grain)
     if loops[0] <= grain:
         return None
     return Cut(loops[0], grain, -(-loops[0] // grain) if gathered else 0)
 
 
-def _rounded(passes: float, together: int) -> int:
-    """Up to whole groups of neighbours."""
-    return math.ceil(passes / together) * together
+def whole_lines(count: int) -> int:
+    """So many numbers, or a few more: what they fill is then not parted by what another thread writes."""
+    return -(-count // _TOGETHER) * _TOGETHER
 
 
-def part(name: str, cut: Cut, gathered: Sequence[tuple[str, int] | None]) -> list[str]:
+def part(name: str, cut: Cut, blocked: Sequence[tuple[str, int] | Literal[False]]) -> list[str]:
     """The C function that does some of the passes, or some of the blocks, of the loop nest `name`.
 
     Args:
         name: what the function of the nest is called.
         cut: how it is cut.
-        gathered: for each array that the nest takes its type and size, if it is gathered in blocks.
+        blocked: for each array that the nest takes its type and size, if it is gathered in blocks.
     """
-    given = [f"at[{place}]" for place in range(len(gathered))]
-    about = (
-        f"some of {cut.blocks} blocks, each with sums of its own" if cut.blocks else "the passes that one thread does"
-    )
+    given = [f"at[{place}]" for place in range(len(blocked))]
+    about = f"some of {cut.blocks} blocks, each with sums of its own" if cut.blocks else "the passes of one thread"
     lines = [comment(about), f"static void part_of_{name}(void *const *at, long first, long last) {{"]
     if not cut.blocks:
         return [*lines, *indented(wrapped(f"{name}(", [*given, "first", "last"], ");"), 1), "}"]
-    for place, result in enumerate(gathered):
-        if result is not None:
+    for place, result in enumerate(blocked):
+        if result:
             kind, size = result
-            given[place] = f"({kind} *)at[{place}]" + (f" + {size} * block" if size > 1 else " + block")
+            given[place] = f"({kind} *)at[{place}] + {whole_lines(size)} * block"
     end = f"{cut.grain} * block + {cut.grain}"
     if cut.passes % cut.grain:
         end = f"block < {cut.blocks - 1} ? {end} : {cut.passes}"
