@@ -156,17 +156,8 @@ class Plan:
 
     def _matrix(self, value: Value, *, as_row: bool) -> Place:
         """The operand of a product where BLAS can read it: along rows or columns without gaps."""
-        place = self._as_matrix(self.place(value), as_row)
-        lengths, strides = place.shape[-2:], place.strides_matter()[-2:]
-        if 1 in strides and all(strides) and max(strides) >= lengths[strides.index(max(strides)) - 1]:
-            return place
-        return self._as_matrix(self.place(self._copy(value)), as_row)
-
-    def _as_matrix(self, place: Place, as_row: bool) -> Place:
-        if len(place.shape) > 1:
-            return place
-        shape, strides = (1, *place.shape), (place.shape[0] * place.strides[0], *place.strides)
-        return Place(place.root, *((shape, strides) if as_row else (shape[::-1], (*place.strides, 1))), place.offset)
+        place = self.place(value).as_matrix(as_row)
+        return place if place.is_of_rows else self.place(self._copy(value)).as_matrix(as_row)
 
     def _join(self, step: Step) -> None:
         axis = step.options.get("axis", step.args[1] if len(step.args) > 1 else 0)

@@ -12,17 +12,15 @@ from tinygrad_bn.capturing.flow import Value
 from tinygrad_bn.capturing.native.dialect import REDUCTIONS, Reduction, Text, c_type, cast, literal
 from tinygrad_bn.capturing.native.fusing import Plan
 from tinygrad_bn.capturing.native.groups import Nest
-from tinygrad_bn.capturing.native.places import packed
+from tinygrad_bn.capturing.native.places import Strides, merged, packed
 from tinygrad_bn.capturing.native.sharing import Cut, cut
-from tinygrad_bn.capturing.native.wording import indented
+from tinygrad_bn.capturing.native.wording import indented, passes
 
 _LONG = 2048  # terms from which on a sum of floats is taken in double
 _FEW = 4  # elements in a row, up to which several rows are computed at once
 _SHORT = 60  # characters of an expression that may stand inside another
 VARIABLES = "ijklmnopqrstuvw"
 
-Strides = tuple[int | None, ...]
-"""How far the next element lies along each axis of the nest; None along an axis that is gathered."""
 Name = Callable[[Value], str]
 Pointer = tuple[Any, int]
 """What tells memory apart, and the element at which to begin."""
@@ -141,22 +139,26 @@ class Loop:
             self._gather(gathering, result, reduction)
         writes = [self._write(value, root) for value, root in self._writes]  # last: they may lie where others are read
         depth = len(self._axes)
-        by_rows = gathering.is_by_rows and self._axes[-1][0] <= _FEW
         lines = list(gathering.first)
         for level, (length, _) in enumerate(self._axes):
             lines += indented(gathering.before[level], level)
-            if self._portable:
-                pass
-            elif by_rows and level == depth - 2:  # several rows at once, with short loops unrolled
-                lines += indented(["#pragma omp simd"], level)
-            elif level == depth - 1 and gathering.clauses and not by_rows:
-                lines += indented([f"#pragma omp simd {' '.join(gathering.clauses)}"], level)
+            lines += indented(self._pragma(gathering, level), level)
             span = ("first", "last") if self.cut and not level else (0, length)
             lines += indented([passes(VARIABLES[level], *span) + " {"], level)
         lines += indented([*values, *gathering.inside, *writes], depth)
         for level in reversed(range(depth)):
             lines += indented(["}", *gathering.after[level]], level)
         return lines
+
+    def _pragma(self, gathering: _Gathering, level: int) -> list[str]:
+        """What the compiler is told about the loop at that level."""
+        if self._portable:
+            return []
+        if gathering.is_by_rows and self._axes[-1][0] <= _FEW:  # several rows at once, with short loops unrolled
+            return ["#pragma omp simd"] * (level == len(self._axes) - 2)
+        if gathering.clauses and level == len(self._axes) - 1:
+            return [f"#pragma omp simd {' '.join(gathering.clauses)}"]
+        return []
 
     def _values(self) -> list[str]:
         """A line for every value that is used more than once, or that is long to say; the others stand where used."""
@@ -288,23 +290,3 @@ def _gathered(reduction: Reduction) -> Strides:
     left = [1 if axis in reduction.axes else length for axis, length in enumerate(shape)]
     strides = [None if axis in reduction.axes else step for axis, step in enumerate(packed(left))]
     return tuple(step for step, length in zip(strides, shape, strict=True) if length != 1)
-
-
-def merged(shape: tuple[int, ...], accesses: Sequence[Strides]) -> list[tuple[int, int]]:
-    """The loops: their lengths, and the axes whose strides hold; what lies in one row is one loop."""
-    loops: list[tuple[int, int]] = []
-    for axis, length in enumerate(shape):
-        if loops and all(_adjoin(strides[axis - 1], strides[axis], length) for strides in accesses):
-            loops[-1] = (loops[-1][0] * length, axis)
-        else:
-            loops.append((length, axis))
-    return loops
-
-
-def _adjoin(outer: int | None, inner: int | None, length: int) -> bool:
-    return outer is inner is None or (outer is not None and inner is not None and outer == inner * length)
-
-
-def passes(variable: str, first: int | str, last: int | str) -> str:
-    """The head of a loop."""
-    return f"for (long {variable} = {first}; {variable} < {last}; {variable}++)"

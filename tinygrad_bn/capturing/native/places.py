@@ -14,6 +14,9 @@ from tinygrad_bn.memory import address
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Strides = tuple[int | None, ...]
+"""How far the next element lies along each axis; None along an axis that is gathered."""
+
 
 class Place:
     """Element (i, j, ...) lies at `offset + i * strides[0] + j * strides[1] + ...` in the memory of `root`.
@@ -43,6 +46,19 @@ class Place:
         plain = packed(self.shape)
         return tuple(p if n == 1 else s for n, s, p in zip(self.shape, self.strides, plain, strict=True))
 
+    def as_matrix(self, as_row: bool) -> Place:
+        """The same elements, a single row of them as a matrix of one row or of one column."""
+        if len(self.shape) > 1:
+            return self
+        shape, strides = (1, *self.shape), (self.shape[0] * self.strides[0], *self.strides)
+        return Place(self.root, *((shape, strides) if as_row else (shape[::-1], (*self.strides, 1))), self.offset)
+
+    @property
+    def is_of_rows(self) -> bool:
+        """Whether it is of matrices whose rows, or whose columns, lie without gaps and apart from each other."""
+        lengths, strides = self.shape[-2:], self.strides_matter()[-2:]
+        return 1 in strides and all(strides) and max(strides) >= lengths[strides.index(max(strides)) - 1]
+
     @property
     def size(self) -> int:
         """The number of elements."""
@@ -66,6 +82,21 @@ def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 def in_elements(array: NDArray[Any]) -> tuple[int, ...]:
     """The strides of an array in elements."""
     return tuple(stride // array.itemsize for stride in array.strides)
+
+
+def merged(shape: tuple[int, ...], accesses: Sequence[Strides]) -> list[tuple[int, int]]:
+    """The loops: their lengths, and the axes whose strides hold; what lies in one row is one loop."""
+    loops: list[tuple[int, int]] = []
+    for axis, length in enumerate(shape):
+        if loops and all(_adjoin(strides[axis - 1], strides[axis], length) for strides in accesses):
+            loops[-1] = (loops[-1][0] * length, axis)
+        else:
+            loops.append((length, axis))
+    return loops
+
+
+def _adjoin(outer: int | None, inner: int | None, length: int) -> bool:
+    return outer is inner is None or (outer is not None and inner is not None and outer == inner * length)
 
 
 def seen(step: Step, shown: Value, place: Place) -> Place | None:

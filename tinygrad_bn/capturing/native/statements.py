@@ -10,9 +10,8 @@ from tinygrad_bn.capturing.flow import Step, Value
 from tinygrad_bn.capturing.native.dialect import c_type, literal
 from tinygrad_bn.capturing.native.fusing import Plan
 from tinygrad_bn.capturing.native.groups import Joining, Product
-from tinygrad_bn.capturing.native.looping import Strides, merged, passes
-from tinygrad_bn.capturing.native.places import Place, packed
-from tinygrad_bn.capturing.native.wording import comment, indented, wrapped
+from tinygrad_bn.capturing.native.places import Place, Strides, merged, packed
+from tinygrad_bn.capturing.native.wording import comment, indented, passes, wrapped
 
 Address = Callable[..., str]
 """What points to the memory of a root, or to an element there."""

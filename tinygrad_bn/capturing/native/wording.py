@@ -80,6 +80,11 @@ def comment(said: str) -> str:
     return f"/* {said.replace('*/', '* /')} */"
 
 
+def passes(variable: str, first: int | str, last: int | str) -> str:
+    """The head of a loop."""
+    return f"for (long {variable} = {first}; {variable} < {last}; {variable}++)"
+
+
 def indented(lines: Sequence[str], level: int) -> list[str]:
     """The lines, so many levels deep."""
     return ["    " * level + line for line in lines]
