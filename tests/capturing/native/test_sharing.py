@@ -11,6 +11,7 @@ import tinygrad_bn as tg
 from tests.capturing.native.flows import apart, flow_of
 from tests.capturing.native.test_program import pytestmark  # noqa: F401
 from tinygrad_bn.capturing.native import blas
+from tinygrad_bn.capturing.native.emitting import Source
 from tinygrad_bn.capturing.native.program import NativeProgram
 from tinygrad_bn.capturing.native.sharing import cut
 from tinygrad_bn.variables import State
@@ -59,6 +60,16 @@ def test_small_loops_and_gathered_maxima_stay_with_one_thread():
     shared = {name: "share(" in NativeProgram(flow_of(loop, x)).source for name, loop in LOOPS.items()}
     assert shared == {name: name != "a maximum of columns" for name in LOOPS}
     assert not any("share(" in NativeProgram(flow_of(loop, x[:12])).source for loop in LOOPS.values())
+
+
+def test_exported_c_knows_neither_threads_nor_pragmas():
+    class Portable(Source):
+        portable = True
+        head = ()
+
+    for loop in LOOPS.values():
+        text = Portable(flow_of(loop, np.ones((603, 131)))).text
+        assert "share(" not in text and "#" not in text and "last" not in text
 
 
 @pytest.mark.parametrize(
