@@ -12,8 +12,8 @@ from typing import Literal
 
 from tinygrad_bn.capturing.native.wording import comment, indented, wrapped
 
-_WORTH = 2**20  # work of a nest, in additions and elements read or written, from which on it is shared: some 25 us
-_PART = 2**18  # work of a part, at least
+_WORTH = 2**19  # work of a nest, in additions and elements read or written, from which on it is shared: some 12 us
+_PART = 2**17  # work of a part, at least
 _BLOCKS = 8
 _TOGETHER = 16  # numbers: at least a cache line, to which two threads had better not write in turn, and a vector
 
