@@ -298,3 +298,8 @@ def test_a_module_without_parameters_has_nothing_to_be_found():
 def test_several_outputs_are_looked_at_together():
     model = Handmade(lambda m, h: {"a": h, "b": [h * m.spare, 3]}, spare=tg.Parameter(np.ones(4)))
     assert found(model, x=X) == []
+
+
+def test_what_is_no_optimizer_is_refused():
+    with pytest.raises(TypeError, match=r"audit expects an Optimizer, .*; got 3"):
+        tg.Sequential([layers.Dense(2, input_shape=3)]).audit(optimizer=3)

@@ -116,5 +116,18 @@ def test_wrong_arguments():
         tg.clip_grad_norm(parameters, 1.0, nonfinite="rase")
     with pytest.raises(ValueError, match=r"unknown nonfinite 'skip' in clip_grad_norm\(\)"):
         tg.clip_grad_norm(parameters, 1.0, nonfinite="skip")
-    with pytest.raises(TypeError, match="expects Parameters"):
-        tg.clip_grad_norm(["w"], 1.0)
+
+
+@pytest.mark.parametrize("clip", [tg.clip_grad_norm, tg.clip_grad_value])
+def test_what_is_no_list_of_parameters_is_refused_and_not_left_unclipped(clip):
+    (parameter,) = with_gradients(np.array([3.0, 4.0]))
+    for wrong in (parameter, tg.layers.Dense(2), tg.Sequential([tg.layers.Dense(2)]), None):
+        with pytest.raises(
+            TypeError,
+            match=rf"^{clip.__name__} expects a list such as model\.parameters\(\); got {type(wrong).__name__}$",
+        ):
+            clip(wrong, 1.0)
+    for wrong in (["w"], [np.ones(2)], [tg.tensor(np.ones(2))], [tg.variables.State(np.ones(2))]):
+        with pytest.raises(TypeError, match=r"expects Parameters, such as model\.parameters\(\); got "):
+            clip(wrong, 1.0)
+    np.testing.assert_array_equal(parameter.grad.numpy(), [3.0, 4.0])

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -47,8 +48,31 @@ def test_a_folder_is_not_replaced(tmp_path):
 
 
 def test_a_missing_folder_is_an_error_of_its_own(tmp_path):
-    with pytest.raises(FileNotFoundError), replacing(tmp_path / "nowhere" / "file") as part:
+    path = tmp_path / "nowhere" / "file"
+    with (
+        pytest.raises(FileNotFoundError, match=r"the folder .*nowhere' is not there") as raised,
+        replacing(path) as part,
+    ):
         part.write_text("new")
+    assert raised.value.filename == str(path)
+
+
+@pytest.mark.parametrize("path", ["", "."])
+def test_a_path_without_a_name_is_refused(path):
+    with pytest.raises(
+        ValueError, match=f"the path of a file is expected, such as 'model.npz'; got '{re.escape(path)}'"
+    ):
+        replacing(path).__enter__()
+
+
+def test_what_the_system_says_names_the_path_that_was_given(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder") as raised, replacing(tmp_path / "folder") as part:
+        part.write_text("new")
+    assert str(raised.value).endswith(f": {str(tmp_path / 'folder')!r}")
+    with pytest.raises(OSError, match="under") as raised, replacing(tmp_path / "file") as part:
+        (part / "under").read_text()
+    assert raised.value.filename == str(part / "under")
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="nothing is forbidden to this user")

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -177,15 +179,62 @@ def test_logits_in_the_place_of_probabilities_raise():
     assert np.isnan(losses.SparseCategoricalCrossentropy()(LABELS, PROBABILITIES * np.nan))  # divergence is no misuse
 
 
+EXECUTORS = ["numpy", pytest.param("native", marks=pytest.mark.skipif(not shutil.which("cc"), reason="no compiler"))]
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_captured_step_refuses_logits_in_the_place_of_probabilities_at_every_run(name, executor):
+    loss, y_true, _, _ = CASES[name]
+    w, optimizer = tg.Parameter(np.float64(1.0), name="w"), tg.optimizers.SGD(0.0)
+
+    @tg.capture(executor=executor)
+    def step(y_true, y_pred):
+        value = loss(y_true, y_pred * w)
+        value.backward()
+        optimizer.step([w])
+        w.grad = None
+        return value
+
+    with pytest.raises(ValueError, match=r"expects probabilities, from 0 to 1; got values from -.* from_logits=True"):
+        step(y_true, LOGITS)
+    np.testing.assert_allclose(step(y_true, PROBABILITIES).item(), loss(y_true, PROBABILITIES), rtol=1e-12)
+    assert step.executor == executor
+    for wrong in (LOGITS, PROBABILITIES + 1.01, PROBABILITIES - 1.01):
+        with pytest.raises(ValueError, match=r"expects probabilities, from 0 to 1; got something .* from_logits=True"):
+            step(y_true, wrong)
+    assert np.isnan(step(y_true, PROBABILITIES * np.nan).item())  # divergence is no misuse
+    assert optimizer.iterations == 2
+
+
+def test_fit_refuses_a_model_that_ends_in_logits():
+    model = tg.Sequential([tg.layers.Input(4), tg.layers.Dense(4, kernel_initializer="ones")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="expects probabilities, from 0 to 1; got values from"):
+        model.fit(LOGITS, LABELS, verbose=0)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_remembered_logits_need_no_look_at_the_probabilities(name):
+    loss, y_true, _, _ = CASES[name]
+    guards = Guards()
+    with using(recorder=guards):
+        loss(y_true, ACTIVATIONS[name](tg.tensor(LOGITS)))
+        assert len(guards.good) == 1  # that of the truth
+        loss(y_true, tg.tensor(PROBABILITIES))
+        assert len(guards.good) == 3
+
+
+class Guards(Recorder):
+    def __init__(self):
+        self.good = []
+
+    def guard(self, good, explain):
+        self.good.append((bool(getattr(good, "value", good)), explain()))
+        return True
+
+
 def test_a_recorder_is_told_what_must_hold_of_the_truth_and_shapes_are_looked_at():
-    class Guards(Recorder):
-        def __init__(self):
-            self.good = []
-
-        def guard(self, good, explain):
-            self.good.append((bool(good.value), explain()))
-            return True
-
     loss, y_pred, guards = losses.SparseCategoricalCrossentropy(), tg.softmax(tg.tensor(LOGITS)), Guards()
     with using(recorder=guards):
         assert loss(tg.tensor(LABELS), y_pred).shape == loss(tg.tensor(LABELS + 9), y_pred).shape == ()

@@ -194,6 +194,45 @@ def test_a_module_without_forward_says_so():
         Module()(np.zeros(1))
 
 
+def test_a_call_that_nothing_would_call_is_refused_when_the_class_is_made():
+    with pytest.raises(
+        TypeError, match=r"^MCDropout defines call, which nothing would call: define forward\(self, x\)"
+    ):
+
+        class MCDropout(layers.Dropout):
+            def call(self, x):
+                return super().call(x, training=True)
+
+
+def test_a_forward_that_calls_call_may():
+    class AsInKeras(Module):
+        def forward(self, x):
+            return self.call(x)
+
+    class Twice(AsInKeras):
+        def call(self, x):
+            return 2 * x
+
+    class Both(Module):
+        def call(self, x):
+            return 3 * x
+
+        forward = call
+
+    assert (Twice()(1.0), Both()(1.0)) == (2.0, 3.0)
+
+
+def test_trainable_is_true_or_false():
+    dense = layers.Dense(2)
+    for wrong in ("no", 0, None):
+        with pytest.raises(SettingError, match="Dense expects trainable to be True or False; got"):
+            dense.trainable = wrong
+    with pytest.raises(SettingError, match="Dense expects trainable to be True or False; got 'no'"):
+        layers.Dense(2, trainable="no")
+    dense.trainable = np.False_
+    assert dense.trainable is False
+
+
 # Errors name the module by its path from the outermost call
 
 

@@ -30,6 +30,7 @@ def clip_grad_value(parameters: Parameters, clip: float) -> None:
     """Replace each element g of every gradient by min(max(g, -clip), clip).
 
     Raises:
+        TypeError: these are not parameters.
         ValueError: `clip` is not positive and finite.
     """
     above_zero("clip_grad_value", "clip", clip)
@@ -55,6 +56,7 @@ def clip_grad_norm(
         captured, a Tensor.
 
     Raises:
+        TypeError: these are not parameters.
         FloatingPointError: a gradient is not finite; the message names its parameter, and no gradient was touched.
         ValueError: an argument lies outside what is allowed.
 
@@ -194,13 +196,15 @@ def _order(owner: str, norm_type: NormType) -> float:
 
 def _with_gradients(owner: str, parameters: Parameters) -> tuple[dict[Parameter, Array], dict[Parameter, str]]:
     """The parameters that have a gradient, an array or, while somebody records, a Tensor; and their paths."""
+    if isinstance(parameters, Tensor) or not hasattr(parameters, "__iter__"):
+        raise TypeError(f"{owner} expects a list such as model.parameters(); got {type(parameters).__name__}")
     found: dict[Parameter, Array] = {}
     paths: dict[Parameter, str] = {}
     for parameter in unpaired(parameters, paths):
-        if not isinstance(parameter, Tensor):
+        if not isinstance(parameter, Parameter):
             raise TypeError(f"{owner} expects Parameters, such as model.parameters(); got {type(parameter).__name__}")
         if parameter.grad is not None:
-            found[parameter] = parameter.grad if current().recorder is not None else parameter.grad.value  # type: ignore[index]
+            found[parameter] = parameter.grad if current().recorder is not None else parameter.grad.value
     return found, paths
 
 

@@ -6,9 +6,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import ENOENT
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tinygrad_bn.errors import SettingError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,21 +28,42 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterato
         path: of the file.
         durable: wait until all is on the disk, so that a power failure too leaves the old file or the new one.
     """
-    path = Path(path)
+    path = _expected(path)
     part = path.with_name(f".{os.getpid()}-{next(_numbers)}.{path.name}")
     _remove_abandoned(path)
-    mark = _marked(part)
+    mark = None
     try:
+        mark = _marked(part)
         yield part
         if durable:
             _flush(part)
         part.replace(path)
         if durable and os.name == "posix":
             _flush(path.parent)  # the new name too
+    except OSError as error:
+        if str(error.filename) == str(part):  # which nobody has heard of
+            error.filename = str(path)
+            del error.filename2
+        raise
     finally:
         part.unlink(missing_ok=True)
         if mark is not None:
             os.close(mark)
+
+
+def _expected(path: str | os.PathLike[str]) -> Path:
+    """A path that a file can have.
+
+    Raises:
+        ValueError: it is empty, or names a folder by its dots.
+        FileNotFoundError: its folder is not there.
+    """
+    found = Path(path)
+    if not found.name:
+        raise SettingError(f"the path of a file is expected, such as 'model.npz'; got {os.fspath(path)!r}")
+    if not found.parent.is_dir():
+        raise FileNotFoundError(ENOENT, f"the folder {str(found.parent)!r} is not there", os.fspath(path))
+    return found
 
 
 _numbers = count()
@@ -68,8 +92,7 @@ def _remove_abandoned(path: Path) -> None:
     except ImportError:
         return
     form = re.compile(rf"\.\d+-\d+\.{re.escape(path.name)}")
-    beside = os.listdir(path.parent) if path.parent.is_dir() else []
-    for name in filter(form.fullmatch, beside):
+    for name in filter(form.fullmatch, os.listdir(path.parent)):
         with suppress(OSError):  # it is held, or gone, or another's: whoever may not clean up may still write
             mark = os.open(path.with_name(name), os.O_WRONLY)
             try:

@@ -63,7 +63,7 @@ class Function(Generic[P]):
         self.forward = forward
         self.__wrapped__ = forward
         self.__name__ = self.__qualname__ = name or forward.__name__
-        home: str = getattr(forward, "__module__", "numpy")  # NumPy 2.0 does not say it of its ufuncs
+        home: str = getattr(forward, "__module__", "numpy") or "__main__"  # NumPy 2.0 does not say it of its ufuncs
         self.__module__ = module or home
         self.__doc__ = doc or forward.__doc__
         self.label = label or self.__name__

@@ -165,18 +165,23 @@ class _Crossentropy(Loss):
         Raises:
             ValueError: it is not made of probabilities.
         """
-        if current().recorder is None:
-            values = y_pred.value if isinstance(y_pred, Tensor) else y_pred
-            low, high = values.min(), values.max()
-            if low < -_ROUNDING or high > 1 + _ROUNDING:
-                raise ValueError(
-                    f"{self._name} expects probabilities, from 0 to 1; got values from {low:g} to {high:g}. "
-                    f"End the network with a {self._activation.__name__}, or say from_logits=True"
-                )
+        values = y_pred.value if isinstance(y_pred, Tensor) else y_pred
+        low, high = values.min(), values.max()
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
+            raise self._no_probabilities(f"values from {low:g} to {high:g}")
+        if current().recorder is not None:  # the values of another run may be no probabilities
+            outside = ops.logical_or(ops.min(y_pred) < -_ROUNDING, ops.max(y_pred) > 1 + _ROUNDING)
+            guard(ops.logical_not(outside), partial(self._no_probabilities, "something outside"))
         if self._activation is ops.softmax:
             y_pred = y_pred / ops.maximum(ops.sum(y_pred, axis=-1, keepdims=True), EPSILON)
         epsilon = max(EPSILON, float(np.finfo(y_pred.dtype).epsneg))
         return ops.clip(y_pred, epsilon, 1 - epsilon)
+
+    def _no_probabilities(self, got: str) -> ValueError:
+        return ValueError(
+            f"{self._name} expects probabilities, from 0 to 1; got {got}. "
+            f"End the network with a {self._activation.__name__}, or say from_logits=True"
+        )
 
     def check(self, y_true: NDArray[Any], shape: tuple[int, ...]) -> None:
         if not (y_true.min() >= 0 and y_true.max() <= 1):

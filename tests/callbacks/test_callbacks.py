@@ -1,10 +1,19 @@
 import sys
+from functools import partial
 
 import pytest
 
 from tests.callbacks.problem import Says, X, Y, model
-from tinygrad_bn.callbacks import Callback, ProgressBar
+from tinygrad_bn.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    ModelCheckpoint,
+    ProgressBar,
+    ReduceLROnPlateau,
+)
 from tinygrad_bn.models import History
+from tinygrad_bn.optimizers import SGD
 
 
 def test_the_hooks_in_order():
@@ -193,3 +202,72 @@ def test_a_bar_is_closed_when_training_is_interrupted(capsys):
 def test_styles():
     with pytest.raises(ValueError, match=r"unknown style 'bars' in ProgressBar\. Did you mean 'bar'"):
         ProgressBar("bars")
+
+
+# What callbacks expect is known before the first step
+
+
+@pytest.mark.parametrize(
+    "kind", [EarlyStopping, ReduceLROnPlateau, partial(ModelCheckpoint, "x.npz", save_best_only=True)]
+)
+@pytest.mark.parametrize(
+    ("monitor", "settings"), [("val_loss", {}), ("val_los", {"validation_split": 0.2}), ("accuracy", {})]
+)
+def test_a_monitor_that_will_not_exist_is_refused_before_anything_is_trained(kind, monitor, settings):
+    made = model()
+    before = made.state_dict()
+    with pytest.raises(ValueError, match=f"unknown monitor '{monitor}' in"):
+        made.fit(X, Y, callbacks=[kind(monitor=monitor)], verbose=0, **settings)
+    assert all(value.tobytes() == before[path].tobytes() for path, value in made.state_dict().items())
+
+
+@pytest.mark.parametrize("monitor", ["loss", "mae", "val_loss", "val_mae", "clipping_rate", "gradient_norm"])
+def test_a_monitor_that_will_exist_is_waited_for(monitor):
+    made = model()
+    made.compile(SGD(0.1, clipnorm=1.0), "mse", ["mae"])
+    assert made.fit(X, Y, validation_split=0.2, callbacks=EarlyStopping(monitor), verbose=0).epoch == [0]
+
+
+def test_what_another_callback_writes_can_be_monitored():
+    callbacks = [
+        ReduceLROnPlateau("loss"),
+        EarlyStopping("learning_rate", mode="max"),
+        Says(own=[1.0]),
+        EarlyStopping("own"),
+    ]
+    assert model().fit(X, Y, callbacks=callbacks, verbose=0).epoch == [0]
+    with pytest.raises(ValueError, match="unknown monitor 'own' in EarlyStopping"):
+        model().fit(X, Y, callbacks=[Says(other=[1.0]), EarlyStopping("own")], verbose=0)
+
+
+def test_what_is_told_of_a_batch_is_less_than_of_an_epoch(tmp_path):
+    by_batches = partial(ModelCheckpoint, save_freq=1)
+    for checkpoint in (by_batches(tmp_path / "x.npz", save_best_only=True), by_batches(tmp_path / "{val_loss}.npz")):
+        with pytest.raises(ValueError, match=r"unknown .* 'val_loss' in ModelCheckpoint"):
+            model().fit(X, Y, validation_split=0.2, callbacks=checkpoint, verbose=0)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("template", ["{los}", "{}", "{loss:d}", "{loss", "{loss[0]}", "{loss.best}"])
+def test_a_template_that_cannot_be_filled_in_is_refused_before_anything_is_trained(template, tmp_path):
+    made = model()
+    before = made.state_dict()
+    with pytest.raises(ValueError, match="ModelCheckpoint"):
+        made.fit(X, Y, callbacks=ModelCheckpoint(tmp_path / template), verbose=0)
+    assert all(value.tobytes() == before[path].tobytes() for path, value in made.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", [ModelCheckpoint, CSVLogger])
+@pytest.mark.parametrize("file", ["nowhere/file", "nowhere/{epoch}/file"])
+def test_a_folder_that_is_not_there_is_known_before_anything_is_trained(kind, file, tmp_path):
+    made = model()
+    before = made.state_dict()
+    with pytest.raises(FileNotFoundError, match=f"{kind.__name__} expects the folder to be there.*nowhere"):
+        made.fit(X, Y, callbacks=kind(tmp_path / file), verbose=0)
+    assert all(value.tobytes() == before[path].tobytes() for path, value in made.state_dict().items())
+
+
+@pytest.mark.parametrize("separator", ["ab", "", "\n", '"', 3])
+def test_a_separator_is_one_character(separator, tmp_path):
+    with pytest.raises(ValueError, match="CSVLogger expects separator to be one character, such as ';'; got"):
+        CSVLogger(tmp_path / "log.csv", separator=separator)

@@ -54,6 +54,8 @@ def test_early_stopping_can_go_back_to_the_best_weights():
 def test_early_stopping_wants_what_exists():
     with pytest.raises(ValueError, match=r"unknown monitor 'val_los' in EarlyStopping\. Did you mean 'val_loss'"):
         model().fit(X, Y, validation_split=0.5, callbacks=EarlyStopping("val_los"), verbose=0)
+    with pytest.raises(ValueError, match="EarlyStopping expects monitor to be the name of a value; got 3"):
+        EarlyStopping(monitor=3)
     with pytest.raises(ValueError, match="unknown mode 'maximum'"):
         EarlyStopping(mode="maximum")
     for patience in (-1, "3", 1.5):

@@ -236,6 +236,35 @@ def test_what_cannot_be_recalibrated_is_refused_and_changes_nothing(layer, x, me
     assert model.training
 
 
+@pytest.mark.parametrize("batches", [list, iter, tuple])
+def test_pairs_of_x_and_y_are_refused(batches):
+    x = data()
+    model = tg.Sequential([bn(input_shape=[4])])
+    with pytest.raises(TypeError, match="x expects batches of x alone; got a tuple of arrays: leave out y"):
+        tg.recalibrate_batch_normalization(model, batches([(x, x[:, 0]), (x, x[:, 0])]))
+
+
+def test_rows_that_are_tuples_are_samples():
+    rows = [(1.0, 2.0), (3.0, 6.0)]
+    _, state = recalibrated(tg.Sequential([bn(input_shape=[2])]), rows)
+    np.testing.assert_allclose(state["layers.0.moving_mean"], [2.0, 4.0])
+
+
+@pytest.mark.parametrize("function", [tg.recalibrate_batch_normalization, tg.fold_batch_normalization])
+@pytest.mark.parametrize("model", [3, tg.selu])
+def test_only_modules_are_taken(function, model):
+    with pytest.raises(TypeError, match=f"{function.__name__} expects a Module, such as a Sequential; got"):
+        function(model, data())
+
+
+def test_without_epsilon_a_constant_that_stays_has_not_moved():
+    model = tg.Sequential([bn(epsilon=0.0, input_shape=[2])])
+    x = np.array([[1.0, 5.0], [3.0, 5.0]])
+    first, again = (tg.recalibrate_batch_normalization(model, x).layers[0] for _ in range(2))
+    assert (first.mean_shift, first.variance_least, first.variance_most) == (np.inf, 0.0, 1.0)
+    assert (again.mean_shift, again.variance_least, again.variance_most) == (0.0, 1.0, 1.0)
+
+
 # Folding
 
 

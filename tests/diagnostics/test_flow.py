@@ -302,3 +302,30 @@ def test_two_layers_have_no_trend(batch):
     flow = gradient_flow(dense(5, 4, 3), *batch, CROSSENTROPY)
     assert flow.verdict == "healthy"
     assert math.isnan(flow.trend.factor)
+
+
+@pytest.mark.parametrize(
+    "loss", [lambda y, p: tg.tensor(1.0), lambda y, p: tg.mean(y * 2.0), lambda y, p: 3.0], ids=["1", "y", "float"]
+)
+def test_a_loss_that_does_not_look_at_the_outputs_is_refused(batch, loss):
+    with pytest.raises(ValueError, match="the loss does not depend on the model's outputs"):
+        gradient_flow(dense(5, 4, 3), batch[0], tg.tensor(batch[0][:, :3], requires_grad=True), loss)
+
+
+def test_outputs_that_do_not_depend_on_x_have_kernels_all_the_same(batch):
+    class Deaf(tg.Module):
+        def __init__(self):
+            self.layer, self.heard = tg.layers.Dense(3, input_shape=(5,)), tg.tensor(batch[0] + 1)
+
+        def forward(self, x):
+            return self.layer(self.heard)
+
+    truth = tg.tensor(batch[0][:, :3])
+    assert [row.path for row in gradient_flow(Deaf(), batch[0], truth, "mse").layers] == ["layer.kernel"]
+
+
+def test_only_modules_have_a_flow(batch):
+    with pytest.raises(
+        TypeError, match="gradient_flow expects a Module, such as a Sequential; got the class Sequential"
+    ):
+        gradient_flow(tg.Sequential, *batch, CROSSENTROPY)

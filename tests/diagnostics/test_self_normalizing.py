@@ -285,7 +285,7 @@ def test_the_report_shows_every_number(tmp_path):
         "At the fixed point that is x1.0716 per layer: activations are normalized there, gradients are not."
         in " ".join(text.split())
     )
-    assert text.endswith(f"Verdict: {report.verdict}.")
+    assert " ".join(text.split()).endswith(f"Verdict: {report.verdict}.")
     assert repr(report) == f"SelfNormalization({report.verdict})"
     row = report.to_dict()["layers"][0]
     assert row["path"] == "layers.1.kernel" and row["tau"] == pytest.approx(1, abs=0.1)
@@ -293,6 +293,44 @@ def test_the_report_shows_every_number(tmp_path):
         report.plot(tmp_path / name)
     assert ElementTree.parse(tmp_path / "one.svg").getroot().tag.endswith("svg")
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+
+
+def spoiled(row, column, value):
+    x = inputs()
+    x[row, column] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (inputs()[:0], r"x expects at least one sample.*got shape \(0, 30\)"),
+        (spoiled(7, 2, np.nan), "x expects finite numbers; got nan in row 7, column 2"),
+        (spoiled(3, 1, -np.inf), "x expects finite numbers; got -inf in row 3, column 1"),
+        (spoiled(4, 0, 1e60), r"x expects numbers that float32 can hold.*got 1e\+60 in row 4, column 0"),
+    ],
+)
+def test_inputs_are_looked_at_as_those_of_fit(x, message):
+    with pytest.raises(ValueError, match=f"self_normalization: {message}"):
+        self_normalization(network(2), x)
+
+
+def test_only_modules_are_judged():
+    with pytest.raises(
+        TypeError, match="self_normalization expects a Module, such as a Sequential; got <primitive selu>"
+    ):
+        self_normalization(tg.selu, inputs())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_no_lecun_normal_ones(bad):
+    model = network(3)
+    model.layers[2].kernel.assign(np.full((100, 100), bad))
+    with np.errstate(all="ignore"):
+        report = self_normalization(model, inputs())
+    weights = next(condition for condition in report.conditions if condition.name == "LeCun normal weights")
+    assert weights.held is False
+    assert weights.evidence == "weights that are not finite at layers.2.kernel"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])

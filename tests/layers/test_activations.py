@@ -53,7 +53,9 @@ def test_prelu_shares_slopes_along_axes_counted_from_the_batch():
 
 @pytest.mark.parametrize("axes", [0, [3], [1, -2], "1", [1.0]])
 def test_prelu_cannot_share_along_the_batch_or_beyond(axes):
-    with pytest.raises(AxisError, match=r"^PReLU expects shared_axes to name some of the axes 1 to 2; got "):
+    with pytest.raises(
+        AxisError, match=r"^PReLU expects shared_axes to name (some of the axes 1 to 2|axes of x, from 1 on); got "
+    ):
         layers.PReLU(shared_axes=axes)(X)
 
 
@@ -210,6 +212,33 @@ def test_at_its_kink_prelu_takes_alpha_and_gives_alpha_nothing():
 def test_wrong_settings(call, message):
     with pytest.raises(SettingError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (layers.LeakyReLU(), "alpha"),
+        (layers.ELU(), "alpha"),
+        (layers.Dropout(0.5), "rate"),
+        (layers.GaussianNoise(0.5), "stddev"),
+        (layers.BatchNormalization(), "epsilon"),
+    ],
+    ids=lambda thing: type(thing).__name__,
+)
+def test_a_setting_is_checked_whenever_it_is_set(layer, name):
+    before = getattr(layer, name)
+    for wrong in (-0.5, "a", None):
+        with pytest.raises(SettingError, match=rf"^{type(layer).__name__} expects {name} to be a .*; got {wrong!r}"):
+            setattr(layer, name, wrong)
+    assert getattr(layer, name) == before
+    setattr(layer, name, 0.25)
+    assert getattr(layer, name) == 0.25
+
+
+def test_the_axes_that_prelu_shares_are_looked_at_before_its_first_call():
+    for wrong in ("a", [1.0], 1.5):
+        with pytest.raises(AxisError, match=r"^PReLU expects shared_axes to name axes of x, from 1 on; got"):
+            layers.PReLU(shared_axes=wrong)
 
 
 def test_every_named_function_is_in_the_module_of_activations():

@@ -1,11 +1,15 @@
+import shutil
+from functools import partial
+
 import numpy as np
 import pytest
 
 import tinygrad_bn as tg
 from tinygrad_bn import layers
-from tinygrad_bn.errors import SettingError, ShapeError
+from tinygrad_bn.errors import CaptureError, SettingError, ShapeError
 
 X = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+EXECUTORS = ["numpy", pytest.param("native", marks=pytest.mark.skipif(not shutil.which("cc"), reason="no compiler"))]
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (4, 3, 5), (0, 5)])
@@ -57,6 +61,122 @@ def test_regularizers_and_constraints_go_to_the_parameters():
     )
     (kernel,) = layers.Dense(3, use_bias=False, bias_constraint="non_neg", input_shape=[5]).parameters()
     assert kernel.regularizer is kernel.constraint is None
+
+
+def test_rules_that_are_set_later_go_to_the_parameters_that_are_there():
+    dense = layers.Dense(3, input_shape=[5])
+    kernel, bias = dense.parameters()
+    dense.kernel_regularizer, dense.bias_constraint = "l2", tg.constraints.NonNeg
+    assert (repr(kernel.regularizer), repr(bias.constraint)) == ("L2(l2=0.01)", "NonNeg()")
+    assert bias.regularizer is kernel.constraint is None
+    dense.kernel_regularizer = None
+    assert kernel.regularizer is None
+    later = layers.Dense(3, use_bias=False)
+    later.kernel_constraint = later.bias_constraint = "non_neg"
+    later(X)
+    assert repr(later.kernel.constraint) == "NonNeg()"
+    with pytest.raises(SettingError, match="unknown regularizer 'l3' in Dense"):
+        dense.kernel_regularizer = "l3"
+    assert dense.kernel_regularizer is None
+
+
+@pytest.mark.parametrize(
+    ("constraint", "message"),
+    [
+        (
+            tg.constraints.MaxNorm(3, axis=5),
+            r"MaxNorm\(max_value=3.0, axis=5\) to its kernel .*axes that the array has",
+        ),
+        (lambda w: w[0], r"<function .*> to its kernel of shape \(5, 3\): it gives values of shape \(3,\)"),
+    ],
+    ids=["axis", "shape"],
+)
+def test_a_constraint_that_cannot_be_applied_is_refused_before_any_step(constraint, message):
+    with pytest.raises(SettingError, match=rf'^Dense "layers.0" cannot apply {message}'):
+        tg.Sequential([layers.Dense(3, kernel_constraint=constraint)])(X)
+    with pytest.raises(SettingError, match=rf"^Dense cannot apply {message}"):
+        layers.Dense(3, kernel_constraint=constraint, input_shape=5).parameters()
+    built = layers.Dense(3, input_shape=5)
+    (kernel, _), before = built.parameters(), built.state_dict()
+    with pytest.raises(SettingError, match=rf"^Dense cannot apply {message}"):
+        built.kernel_constraint = constraint
+    assert built.kernel_constraint is kernel.constraint is None
+    assert np.array_equal(kernel, before["kernel"])
+
+
+def test_what_the_parameters_were_made_from_cannot_be_set_any_more():
+    dense = layers.Dense(3, kernel_initializer="ones")
+    dense.units = 4
+    dense(X)
+    assert dense.kernel.shape == (5, 4)
+    with pytest.raises(
+        SettingError, match=r"^Dense was built with units=4, which cannot be set to 5: make a new layer"
+    ):
+        dense.units = 5
+    with pytest.raises(
+        SettingError, match=r"^Dense was built with kernel_initializer='ones', which cannot be set to 'z"
+    ):
+        dense.kernel_initializer = "zeros"
+    with pytest.raises(SettingError, match="units to be a positive integer; got 0"):
+        dense.units = 0
+    dense.units = 4
+    assert (dense.units, dense.kernel_initializer) == (4, "ones")
+
+
+@pytest.mark.parametrize("layer", [layers.Activation, partial(layers.Dense, 3)], ids=["Activation", "Dense"])
+def test_an_activation_can_be_set_at_any_time(layer):
+    made, linear = layer("relu"), layer("linear")
+    made(X), linear(X)
+    linear.load_state_dict(made.state_dict())
+    for activation, function in [("tanh", tg.tanh), (tg.elu, tg.elu), (None, lambda x: x), ("linear", lambda x: x)]:
+        made.activation = activation
+        assert np.array_equal(made(X), function(linear(X)))
+    with pytest.raises(SettingError, match=r"unknown activation 'tanhh' in .*\. Did you mean 'tanh'"):
+        made.activation = "tanhh"
+    assert made.activation == "linear"
+    made.activation = layers.PReLU()
+    assert "activation.alpha" in made.state_dict()
+    made.trainable = False
+    made.activation = layers.PReLU()
+    assert not made.activation.trainable
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_captured_steps_follow_an_activation_and_rules_that_are_set(executor):
+    dense = layers.Dense(3, "relu", input_shape=5)
+    (kernel, _), optimizer = dense.parameters(), tg.optimizers.SGD(0.1)
+
+    @tg.capture(executor=executor)
+    def step(x):
+        y = dense(x)
+        tg.sum(y).backward()
+        optimizer.step(dense.parameters())
+        dense.zero_grad()
+        return y
+
+    def expected(x):
+        return x @ kernel.numpy() + dense.bias.numpy()
+
+    before = np.maximum(expected(X), 0)
+    np.testing.assert_allclose(step(X).numpy(), before, rtol=1e-5, atol=1e-6)
+    dense.activation = "tanh"
+    dense.kernel_constraint = lambda w: w * 0 + 2.0
+    before = np.tanh(expected(X))
+    np.testing.assert_allclose(step(X).numpy(), before, rtol=1e-5, atol=1e-6)
+    assert np.all(kernel.numpy() == 2)
+    assert step.executor == executor
+
+
+def test_no_activation_is_set_in_a_captured_step():
+    dense = layers.Dense(3, "relu", input_shape=5)
+
+    def step(x):
+        dense.activation = "tanh"
+        return dense(x)
+
+    with pytest.raises(CaptureError, match="setting activation of Dense from 'relu' to 'tanh'"):
+        tg.capture(step, executor="numpy")(X)
+    assert dense.activation == "relu"
 
 
 def test_the_activation_is_applied_and_keeps_its_logits():

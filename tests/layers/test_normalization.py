@@ -327,6 +327,10 @@ def test_an_empty_batch_is_refused_and_changes_nothing():
             "'one' in BatchNormalization. Did you mean 'ones'",
         ),
         (lambda: layers.LayerNormalization(epsilon=None), "LayerNormalization expects epsilon .* got None"),
+        (lambda: layers.BatchNormalization(center="no"), "expects center to be True or False; got 'no'"),
+        (lambda: layers.LayerNormalization(scale=1), "expects scale to be True or False; got 1"),
+        (lambda: setattr(layers.BatchNormalization(), "momentum", 5), r"momentum to be a number in \[0, 1\]; got 5"),
+        (lambda: setattr(layers.BatchNormalization(), "epsilon", -5), "epsilon to be a number not below 0; got -5"),
     ],
 )
 def test_wrong_settings(call, message):

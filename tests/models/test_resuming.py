@@ -1,5 +1,6 @@
 """A training that was saved and goes on is, to the last bit, the one that was never interrupted."""
 
+import copy
 import os
 import random
 import signal
@@ -272,3 +273,39 @@ def test_a_failed_checkpoint_leaves_the_last_one(tmp_path, monkeypatch):
         new_model().fit(X, LABELS, verbose=0, callbacks=ModelCheckpoint(path))
     assert path.read_bytes() == before
     tg.models.load(path)
+
+
+def test_whose_gradients_were_not_finite_is_remembered(tmp_path):
+    def new():
+        model = new_model()
+        model.compile(tg.optimizers.Adam(0.01, nonfinite="skip"), "sparse_categorical_crossentropy")
+        return model
+
+    def spoiled_step(model):
+        for parameter in model.parameters():
+            parameter.grad = np.zeros(parameter.shape, np.float32)
+        kernel = model.layers[0].kernel
+        kernel.grad = np.full(kernel.shape, np.nan, np.float32)
+        model.optimizer.step(model.parameters())
+
+    first, again = new(), new()
+    spoiled_step(first)
+    first.save(tmp_path / "state.npz", training_state=True)
+    again.load(tmp_path / "state.npz", training_state=True)
+    assert list(again.optimizer.clipping.blamed.values()) == [1]
+    spoiled_step(again)
+    assert list(again.optimizer.clipping.blamed.values()) == [2]
+
+
+def test_a_copy_that_is_taken_in_training_begins_its_epoch_anew(tmp_path):
+    class Copies(Callback):
+        def on_train_batch_end(self, batch, logs):
+            if batch == 1:
+                self.copy = copy.deepcopy(self.model)
+
+    copies = Copies()
+    new_model().fit(X, LABELS, batch_size=16, epochs=2, callbacks=[copies], verbose=0)
+    copies.copy.save(tmp_path / "copy.npz", training_state=True)
+    loaded = tg.models.load(tmp_path / "copy.npz", training_state=True)
+    history = loaded.fit(X[:50], LABELS[:50], batch_size=10, epochs=2, verbose=0)
+    assert history.epoch == [1]

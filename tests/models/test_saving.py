@@ -280,6 +280,21 @@ def test_what_cannot_be_made_again_keeps_its_values_and_says_so_at_once(make, re
     assert bits(other) == bits(model)
 
 
+@pytest.mark.parametrize(("function", "ours"), [(np.tanh, "tg.tanh"), (np.cbrt, "a function of your own")])
+def test_numpys_functions_are_named_with_what_serves_instead(function, ours, path):
+    model = tg.Sequential([layers.Dense(2, function, input_shape=(3,))])
+    with pytest.warns(UserWarning, match=rf"np\.{function.__name__} is NumPy's, .*: use {ours} instead"):
+        model.save(path)
+    with pytest.raises(SettingError, match=f"use {ours} instead"):
+        models.load(path)
+
+
+def test_custom_objects_go_by_name(path):
+    small().save(path)
+    with pytest.raises(TypeError, match=r'custom_objects to be a dict, such as \{"Mine": Mine\}; got \[<class'):
+        models.load(path, custom_objects=[tg.Sequential])
+
+
 def test_a_model_that_cannot_be_compiled_again_comes_back_uncompiled(path):
     model = small()
     model.compile("sgd", lambda y, p: tg.square(y - p))

@@ -30,6 +30,12 @@ DATA = [
     (spoiled(7, 2), LABELS, ValueError, "x expects finite numbers; got nan in row 7, column 2"),
     (spoiled(3, 1, -np.inf), LABELS, ValueError, "got -inf in row 3, column 1"),
     (X, np.where(LABELS == 2, np.nan, LABELS), ValueError, "y expects finite numbers; got nan in row 2"),
+    (
+        np.full((10, 3), 1e60),
+        LABELS,
+        ValueError,
+        r"x expects numbers that float32 can hold.*; got 1e\+60 in row 0, column 0",
+    ),
     (X.astype(str), LABELS, DtypeError, "x expects numbers; got ndarray of <U"),
     (X, ["cat"] * 10, DtypeError, "y expects numbers; got list of <U3"),
     (X, LABELS + 1, ValueError, r"labels from 0 to 3; got 4 at y_true\[3\]"),
@@ -75,6 +81,115 @@ def test_validation_data(x, y, error, message):
 def test_settings_of_fit(settings, message):
     with pytest.raises(ValueError, match=message):
         model().fit(X, LABELS, **settings)
+
+
+def test_truths_that_the_dtype_of_the_model_cannot_hold():
+    y = np.where(np.arange(10) == 6, -1e60, 1.0)
+    for dtype, fits in ((np.float32, False), (np.float64, True)):
+        made = tg.Sequential([Dense(1, input_shape=(3,), dtype=dtype)])
+        made.compile("sgd", "mae")
+        if fits:
+            assert made.evaluate(X, y) > 1e58
+        else:
+            with pytest.raises(ValueError, match=r"evaluate: y expects numbers that float32.*got -1e\+60 in row 6"):
+                made.evaluate(X, y)
+
+
+def test_a_model_that_casts_nothing_computes_in_the_dtype_of_the_data():
+    class Scaled(tg.Model):
+        def __init__(self):
+            self.factor = tg.Parameter(np.array(1e-60))
+
+        def forward(self, x):
+            return x * self.factor
+
+    np.testing.assert_allclose(Scaled().predict(X.astype(np.float64) * 1e60), X)
+
+
+@pytest.mark.parametrize("executor", ["eager", "numpy"])
+@pytest.mark.parametrize(
+    ("returned", "came"),
+    [(lambda x: None, "None"), (lambda x: (x, x), "a tuple"), (lambda x: {"x": x}, "a dict")],
+    ids=["None", "tuple", "dict"],
+)
+def test_a_forward_that_returns_no_tensor(returned, came, executor):
+    class Own(tg.Model):
+        def __init__(self, wrong_in):
+            self.layer, self.wrong_in = Dense(4), wrong_in
+
+        def forward(self, x):
+            result = self.layer(x)
+            return returned(result) if self.in_training in self.wrong_in else result
+
+    said = f"Own.forward returned {came}, where a Tensor is expected"
+    for wrong_in in ([False], [True]):
+        made = Own(wrong_in)
+        made.compile("sgd", "sparse_categorical_crossentropy")
+        with pytest.raises(TypeError, match=said):
+            made.fit(X, LABELS, verbose=0, executor=executor)
+    made = Own([False])
+    made.compile("sgd", "sparse_categorical_crossentropy")
+    for use in (lambda: made.evaluate(X, LABELS), lambda: made.predict(X)):
+        with pytest.raises(TypeError, match=said):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("loss", "metric", "y"),
+    [
+        ("sparse_categorical_crossentropy", "mse", LABELS),
+        ("sparse_categorical_crossentropy", "categorical_accuracy", LABELS),
+        ("categorical_crossentropy", "sparse_categorical_accuracy", np.eye(4)[LABELS]),
+    ],
+)
+def test_metrics_that_do_not_fit_the_truth(loss, metric, y):
+    made = model(loss)
+    made.compile("sgd", loss, [metric])
+    before = made.state_dict()
+    for method in (made.fit, made.evaluate):
+        with pytest.raises(ShapeError, match=r"(fit|evaluate): for one sample, \w+ expects .*\(1, 4\).*; got \(1,"):
+            method(X, y)
+    assert all(value.tobytes() == before[path].tobytes() for path, value in made.state_dict().items())
+
+
+def test_a_metric_of_ones_own_is_never_asked_about_what_did_not_happen():
+    asked = []
+
+    def spread(y_true, y_pred):
+        asked.append(len(y_true))
+        return np.ptp(y_pred, axis=-1)
+
+    made = model()
+    made.compile("sgd", "sparse_categorical_crossentropy", [spread])
+    made.fit(X, LABELS, verbose=0)
+    assert sum(asked) == len(X)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_training_that_was_refused_leaves_the_modes_as_they_were(training):
+    made = model().train(training)
+    made.layers[0].training = not training
+    with pytest.raises(ShapeError, match='Dense "layers'):
+        made.fit(np.ones((10, 5)), LABELS, verbose=0)
+    with pytest.raises(ValueError, match="unknown monitor"):
+        made.fit(X, LABELS, callbacks=tg.callbacks.EarlyStopping(), verbose=0)
+    assert (made.training, made.layers[0].training) == (training, not training)
+
+
+def test_a_tensor_that_forward_keeps_is_called_by_its_shape():
+    class Keeps(tg.Model):
+        def __init__(self):
+            self.layer, self.kept = Dense(4, "softmax"), None
+
+        def forward(self, x):
+            self.kept = self.layer(x)
+            return self.kept
+
+    made = Keeps()
+    made.compile("sgd", "sparse_categorical_crossentropy")
+    said = r"setting kept of Keeps from a Tensor of shape \(1, 4\) to a Tensor of shape \(10, 4\), .*wrong_input\.py"
+    with pytest.warns(UserWarning, match=said):
+        made.fit(X, LABELS, verbose=0, executor="numpy")
 
 
 def test_callbacks():

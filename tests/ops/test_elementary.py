@@ -42,6 +42,17 @@ def test_erf_never_turns_back(dtype):
     assert (steps >= -2 * np.finfo(dtype).eps).all()
 
 
+def test_in_float16_erf_and_gelu_are_what_they_are_in_float32_rounded():
+    x = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    x = np.sort(x[np.isfinite(x)])
+    for function in (tg.erf, tg.gelu):
+        y = function(x)
+        assert y.dtype == np.float16
+        np.testing.assert_allclose(y, function(x.astype(np.float32)), rtol=2e-3, atol=2e-3)
+    assert np.array_equal(tg.erf(x), tg.erf(x.astype(np.float32)).astype(np.float16))
+    assert tg.gelu(np.float16(100)) == 100
+
+
 def test_the_derivative_of_erf_is_a_gaussian():
     x = np.linspace(-4, 4, 101)
     g = tg.grad(lambda x: tg.erf(x).sum())(x)

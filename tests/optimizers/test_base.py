@@ -169,6 +169,17 @@ def test_the_norm_that_is_told_is_what_is_limited(limit, norm):
     np.testing.assert_allclose([optimizer.clipping.norm, optimizer.clipping.factor], [norm, 1 / norm], rtol=1e-15)
 
 
+@pytest.mark.parametrize(("kind", "factor"), [("clipvalue", 0.25), ("clipnorm", 0.2), ("global_clipnorm", 1.0)])
+def test_the_factor_is_that_of_the_gradients_that_are_finite(kind, factor):
+    first, second = parameters(1.0, 1.0)
+    first.grad, second.grad = np.array([3.0, -4.0, 0.0]), np.array([np.nan, 9.0, 1.0])
+    optimizer = SGD(**{kind: 1.0})
+    optimizer.step([first, second])
+    clipping = optimizer.clipping
+    assert (clipping.factor, clipping.acted, clipping.alarms) == (pytest.approx(factor), int(factor < 1), 1)
+    assert np.isnan(clipping.norm)
+
+
 @pytest.mark.parametrize("kind", ["clipvalue", "clipnorm", "global_clipnorm"])
 def test_float32_gradients_whose_squares_overflow_are_clipped_and_not_wiped_out(kind):
     w = tg.Parameter(np.zeros(16, np.float32))
@@ -401,6 +412,36 @@ def test_what_is_fixed_cannot_be_set():
     for optimizer, name in [(Adam(), "amsgrad"), (RMSprop(), "centered"), (Adagrad(), "initial_accumulator_value")]:
         with pytest.raises(AttributeError):
             setattr(optimizer, name, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("lr", "Did you mean 'learning_rate'"), ("momentun", "Did you mean 'momentum'"), ("foo", "Cho")]
+)
+def test_a_name_that_is_no_setting_cannot_be_set_from_outside(name, hint):
+    optimizer = SGD(0.1)
+    for made in (optimizer, copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+        with pytest.raises(AttributeError, match=rf"^unknown setting '{name}' in SGD\. {hint}"):
+            setattr(made, name, 0.5)
+
+
+def test_an_optimizer_of_ones_own_has_what_its_methods_set_and_what_its_class_has():
+    class Counting(SGD):
+        note = ""
+
+        def __init__(self):
+            super().__init__(1.0)
+            self.momentums = 2
+
+        def numbers(self, step):
+            self.seen = step
+            return super().numbers(step)
+
+    optimizer, (w,) = Counting(), parameters(1.0)
+    optimizer.step([w])
+    optimizer.note, optimizer.momentums, optimizer.seen = "mine", 3, 5
+    assert (optimizer.note, optimizer.momentums, optimizer.seen) == ("mine", 3, 5)
+    with pytest.raises(AttributeError, match="unknown setting 'notes' in Counting"):
+        optimizer.notes = 1
 
 
 def test_a_rate_is_checked_when_it_is_set_too():

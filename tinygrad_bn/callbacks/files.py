@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from errno import ENOENT
 from pathlib import Path
 from typing import IO, Any
 
@@ -57,6 +58,14 @@ class ModelCheckpoint(Monitoring):
         self.last: str | None = None
         self._epoch = 0
 
+    def on_train_begin(self) -> None:
+        known = self.epoch_logs if self.save_freq == "epoch" else self.batch_logs
+        if self.save_best_only:
+            self.expect_in(known)
+        if known is not None:
+            self._named(0, dict.fromkeys(known, 0.0))
+        _expect_folder(self, self.filepath.partition("{")[0])
+
     def on_epoch_begin(self, epoch: int) -> None:
         self._epoch = epoch
 
@@ -85,7 +94,7 @@ class ModelCheckpoint(Monitoring):
             return self.filepath.format(**values)
         except KeyError as error:
             raise SettingError(names.unknown("name", error.args[0], values, "ModelCheckpoint's filepath")) from None
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, TypeError, AttributeError) as error:
             raise SettingError(f"ModelCheckpoint cannot fill in {self.filepath!r}: {error}") from None
 
 
@@ -101,12 +110,15 @@ class CSVLogger(Callback):
     """
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
+        if not isinstance(separator, str) or len(separator) != 1 or separator in '\r\n"':
+            raise SettingError(f"CSVLogger expects separator to be one character, such as ';'; got {separator!r:.60}")
         self.filename, self.separator, self.append = Path(filename), separator, append
         self._file: IO[str] | None = None
         self._length = 0  # of the file, in bytes
         self._names: list[str] = []
 
     def on_train_begin(self) -> None:
+        _expect_folder(self, self.filename)
         self._length = self.filename.stat().st_size if self.append and self.filename.exists() else 0
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -145,3 +157,11 @@ class CSVLogger(Callback):
 
         csv.writer(file, delimiter=self.separator, lineterminator="\n").writerow(values)
         file.flush()
+
+
+def _expect_folder(callback: Callback, path: str | os.PathLike[str]) -> None:
+    """Raise unless there is the folder that the file is to be in: before the first epoch, not after it."""
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        kind = type(callback).__name__
+        raise FileNotFoundError(ENOENT, f"{kind} expects the folder to be there: make it before fit", folder)

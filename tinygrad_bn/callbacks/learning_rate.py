@@ -30,6 +30,7 @@ class ReduceLROnPlateau(Monitoring):
     """
 
     remembered = ("best", "wait", "cooling")
+    adds = ("learning_rate",)
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class ReduceLROnPlateau(Monitoring):
         self.wait = self.cooling = 0
 
     def on_train_begin(self) -> None:
+        super().on_train_begin()
         if callable(schedule := arguments(self._optimizer)["learning_rate"]):
             raise SettingError(f"ReduceLROnPlateau expects a learning rate that is a number; got {schedule!r}")
         self.best, self.wait, self.cooling = self.worst, 0, 0

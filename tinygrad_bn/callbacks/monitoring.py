@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from tinygrad_bn import names
@@ -26,12 +26,17 @@ class Monitoring(Callback):
     remembered: tuple[str, ...] = ("best",)
 
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
+        if not isinstance(monitor, str):
+            raise SettingError(f"{type(self).__name__} expects monitor to be the name of a value; got {monitor!r:.60}")
         if mode not in ("auto", "min", "max"):
             raise SettingError(names.unknown("mode", mode, ("auto", "min", "max"), type(self).__name__))
         self.monitor, self.mode = monitor, mode
         self.min_delta = not_below_zero(self, "min_delta", min_delta)
         self.rising = mode == "max" or (mode == "auto" and monitor.endswith(("accuracy", "acc")))
         self.best = self.worst
+
+    def on_train_begin(self) -> None:
+        self.expect_in(self.epoch_logs)
 
     @property
     def worst(self) -> float:
@@ -44,9 +49,13 @@ class Monitoring(Callback):
         Raises:
             SettingError: there is none of this name.
         """
-        if self.monitor not in logs:
-            raise SettingError(names.unknown("monitor", self.monitor, logs, type(self).__name__))
+        self.expect_in(logs)
         return logs[self.monitor]
+
+    def expect_in(self, logs: Collection[str] | None) -> None:
+        """Raise a SettingError if there is none of this name among those of the logs, where these are known."""
+        if logs is not None and self.monitor not in logs:
+            raise SettingError(names.unknown("monitor", self.monitor, logs, type(self).__name__))
 
     def improves(self, value: float, other: float) -> bool:
         """Whether `value` is better than the other one, by more than `min_delta`; NaN never is."""

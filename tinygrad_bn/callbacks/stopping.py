@@ -69,6 +69,7 @@ class EarlyStopping(Monitoring):
         self._best_state: dict[str, NDArray[Any]] | None = None
 
     def on_train_begin(self) -> None:
+        super().on_train_begin()
         self._begin()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:

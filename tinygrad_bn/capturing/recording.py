@@ -25,6 +25,14 @@ from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Variable
 
 
+def _shown(value: Any) -> str:
+    """A value as messages show it: no number of a Tensor is looked at."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        return f"a {type(value).__name__} of shape {value.shape}"
+    with mode.using(recorder=None):  # there may be some in it
+        return f"{value!r:.40}"
+
+
 class Made:
     """An operation gave `tensor`, in `module` under `root`, at the user's line `place`."""
 
@@ -173,7 +181,7 @@ class Recording(Recorder):
         held = vars(module).get(name, value)
         frame = frame_outside("module", "mode", "capturing", "callers")
         if told(held) != told(value) and name not in getattr(module, "counters", ()) and frame and not is_ours(frame):
-            self.outside(f"setting {name} of {type(module).__name__} from {held!r:.40} to {value!r:.40}")
+            self.outside(f"setting {name} of {type(module).__name__} from {_shown(held)} to {_shown(value)}")
 
     def outside(self, what: str) -> None:
         self._refuse(f"a captured step cannot do what no replay would: {what}, {users_line()}. Do it before a call")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_bn import ops
+from tinygrad_bn.diagnostics.subjects import expect_module
 from tinygrad_bn.diagnostics.tables import finite, number, table
 from tinygrad_bn.files import picture
 from tinygrad_bn.layers import BatchNormalization
@@ -104,12 +105,14 @@ def recalibrate_batch_normalization(model: Module, x: Any, *, batch_size: int = 
         batch_size: how many samples of an array pass at a time; the batches are made equal but for one sample.
 
     Raises:
+        TypeError: it is no Module, or batches are not of x alone.
         ValueError: there is no such layer; x is not finite, or the statistics of a layer are not, or are taken of one
             value only.
 
     Reference: Ioffe and Szegedy (2015), Algorithm 2; Wu and Johnson (2021), section 3, for the law.
     """
     expect_outside("recalibrate_batch_normalization")
+    expect_module("recalibrate_batch_normalization", model)
     layers = {
         module: path
         for path, module in model.named_modules()
@@ -120,11 +123,12 @@ def recalibrate_batch_normalization(model: Module, x: Any, *, batch_size: int = 
             "recalibrate_batch_normalization expects a model with a BatchNormalization that is trainable and not "
             f"frozen; got none in {type(model).__name__}"
         )
-    batches = _batches(x, natural("recalibrate_batch_normalization", "batch_size", batch_size))
+    batches = _batches(model, x, natural("recalibrate_batch_normalization", "batch_size", batch_size))
     first = next(batches)
     model.build_on(first)
     watcher = _Watcher(layers)
     with (
+        np.errstate(invalid="ignore"),  # without epsilon a constant becomes NaN: the next layer's statistics tell
         frozen_state(),
         _normalizing_by_batches(model, layers),
         using(recorder=watcher, training=None, gradients=False),
@@ -200,18 +204,26 @@ def _normalizing_by_batches(model: Module, layers: Iterable[BatchNormalization])
                 module.training = training
 
 
-def _batches(x: Any, size: int) -> Iterator[Tensor]:
+def _batches(model: Module, x: Any, size: int) -> Iterator[Tensor]:
     """The samples as Tensors: a recorder does not see what is made of plain arrays alone."""
     name = "recalibrate_batch_normalization: x"
     if not isinstance(x, Iterator):
-        array = samples(name, x)
+        for part in x if isinstance(x, (list, tuple)) else ():
+            _expect_no_pair(name, part)
+        array = samples(name, x, model)
         x = iter(np.array_split(array, -(-len(array) // size)))
     nothing = True
     for batch in x:
         nothing = False
-        yield Tensor(samples(name, batch))
+        _expect_no_pair(name, batch)
+        yield Tensor(samples(name, batch, model))
     if nothing:
         raise ValueError(f"{name} expects at least one batch; got an iterator that is at its end")
+
+
+def _expect_no_pair(name: str, batch: Any) -> None:
+    if isinstance(batch, (list, tuple)) and any(np.ndim(part) for part in batch if hasattr(part, "shape")):
+        raise TypeError(f"{name} expects batches of x alone; got a {type(batch).__name__} of arrays: leave out y")
 
 
 def _statistics(layer: BatchNormalization, moments: Moments, path: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -228,6 +240,8 @@ def _statistics(layer: BatchNormalization, moments: Moments, path: str) -> tuple
 def _compared(
     layer: BatchNormalization, path: str, count: int, mean: NDArray[Any], variance: NDArray[Any]
 ) -> LayerRecalibration:
-    shift = np.abs(mean - layer.moving_mean.value) / np.sqrt(variance + layer.epsilon)
-    ratio = (variance + layer.epsilon) / (layer.moving_variance.value + layer.epsilon)
+    moved, spread = np.abs(mean - layer.moving_mean.value), np.sqrt(variance + layer.epsilon)
+    new, old = variance + layer.epsilon, layer.moving_variance.value + layer.epsilon
+    with np.errstate(divide="ignore", invalid="ignore"):  # without epsilon, a constant has no deviation
+        shift, ratio = np.where(moved == 0, 0.0, moved / spread), np.where(new == old, 1.0, new / old)
     return LayerRecalibration(path, count, float(shift.max()), float(ratio.min()), float(ratio.max()))

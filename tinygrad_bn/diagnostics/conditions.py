@@ -105,6 +105,9 @@ def _weights(hidden: Sequence[GraphLayer]) -> Condition:
     wrong, scales = {}, []
     for layer in hidden:
         weights = np.asarray(layer.kernel.value, np.float64)
+        if not np.isfinite(weights).all():
+            wrong[layer.path] = "weights that are not finite"
+            continue
         fan_in, fan_out = weights.shape[0], weights.shape[-1]
         square = float(np.mean(np.square(weights)))
         kurtosis = float(np.mean(weights**4)) / square**2 if square else 0.0
@@ -117,8 +120,10 @@ def _weights(hidden: Sequence[GraphLayer]) -> Condition:
             wrong[layer.path] = f"fan_in * mean {omega:.2g}"
         elif weights.size >= _ENOUGH and kurtosis < _UNIFORM:
             wrong[layer.path] = f"uniform (kurtosis {kurtosis:.2g})"
-    told = f"fan_in * variance from {min(scales):.3g} to {max(scales):.3g}; LeCun's law is 1"
-    return Condition("LeCun normal weights", not wrong, _listed(wrong) if wrong else told)
+    name = "LeCun normal weights"
+    if wrong:
+        return Condition(name, False, _listed(wrong))
+    return Condition(name, True, f"fan_in * variance from {min(scales):.3g} to {max(scales):.3g}; LeCun's law is 1")
 
 
 def _sequential(structure: Structure) -> Condition:

@@ -11,11 +11,13 @@ import numpy as np
 
 from tinygrad_bn import losses
 from tinygrad_bn.autodiff.gradients import gradients
-from tinygrad_bn.diagnostics.structure import GraphLayer, Structure
+from tinygrad_bn.diagnostics.structure import GraphLayer, Structure, ancestors
+from tinygrad_bn.diagnostics.subjects import expect_module
 from tinygrad_bn.diagnostics.tables import finite, number, table
 from tinygrad_bn.diagnostics.trend import Trend, trend
 from tinygrad_bn.diagnostics.units import count_units
 from tinygrad_bn.mode import Relay, current, frozen_state, using
+from tinygrad_bn.models.data import expect_result
 from tinygrad_bn.module import Module
 from tinygrad_bn.tensors import Tensor, as_array
 
@@ -157,17 +159,25 @@ def gradient_flow(model: Module, x: Any, y: Any, loss: Any) -> GradientFlow:
         loss: a loss or its name; penalties of regularizers are not part of it.
 
     Raises:
-        ValueError: no kernel leads from x to the loss.
+        ValueError: no kernel leads from x to the loss; or the loss does not depend on the model's outputs.
+        TypeError: it is no Module.
 
     Reference: Glorot & Bengio (2010), section 4.2.1: the signal may vanish while the kernels' gradients look even.
     """
+    expect_module("gradient_flow", model)
     inputs = as_array(x)
     x = Tensor(inputs, requires_grad=inputs.dtype.kind == "f")
     model.build_on(x)
     with frozen_state(), using(gradients=True):
         with using(recorder=Relay(current().recorder)):  # so that integers are remembered too
-            output = model(x, training=True)
+            output = expect_result(model, model(x, training=True))
         error = losses.get(loss)(y, output)
+        if not all(isinstance(each, Tensor) for each in (output, error)) or not {output, output.logits} & ancestors(
+            error
+        ):
+            raise ValueError(
+                "gradient_flow expects a loss of the model's outputs: the loss does not depend on the model's outputs"
+            )
         names = {parameter: path for path, parameter in model.named_parameters()}
         layers = Structure(error, _entering(error, output), names, x).layers
         if not layers:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygrad_bn import ops
+from tinygrad_bn.diagnostics.subjects import expect_module
 from tinygrad_bn.errors import NotBuiltError, SettingError
 from tinygrad_bn.layers import Activation, BatchNormalization, Dense
 from tinygrad_bn.mode import Recorder, expect_outside, frozen_state, using
@@ -39,9 +40,11 @@ def fold_batch_normalization(model: AnyModule, x: Any = None, *, partial: bool =
     Raises:
         SettingError: a layer cannot be folded: none but a Dense without activation may come before it, nobody else may
             use what that gives or its kernel, and `axis` must be the last. The message names the layer.
+        TypeError: it is no Module.
         NotBuiltError: the model has no parameters yet, or the shape of its inputs is not known and there is no x.
     """
     expect_outside("fold_batch_normalization")
+    expect_module("fold_batch_normalization", model)
     folded = copy.deepcopy(model)
     folded.named_variables()
     x = example(model) if x is None else x

@@ -15,7 +15,7 @@ from tinygrad_bn.diagnostics.structure import GraphLayer, Link
 from tinygrad_bn.diagnostics.units import apply_again
 from tinygrad_bn.layers import AlphaDropout, Dropout
 from tinygrad_bn.mode import using
-from tinygrad_bn.ops.activations import SELU_ALPHA, SELU_SCALE
+from tinygrad_bn.ops.random import alpha_dropout_settings
 from tinygrad_bn.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -179,8 +179,7 @@ def _dropped(passed: Passed, dropout: Dropout) -> Passed:
         return passed
     if not isinstance(dropout, AlphaDropout):
         return Passed(passed.mean, passed.square / kept, passed.slope / kept)
-    limit = -SELU_SCALE * SELU_ALPHA
-    a = (kept * (1 + dropout.rate * limit * limit)) ** -0.5
+    limit, a = alpha_dropout_settings(dropout.rate)
     b = -a * limit * dropout.rate
     mean = kept * passed.mean + dropout.rate * limit
     square = kept * passed.square + dropout.rate * limit * limit

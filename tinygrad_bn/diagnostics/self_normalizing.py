@@ -15,13 +15,15 @@ from tinygrad_bn.diagnostics.conditions import DOMAIN, Condition, conditions
 from tinygrad_bn.diagnostics.moments import selu_moments
 from tinygrad_bn.diagnostics.propagation import Prediction, Propagation, State, is_selu
 from tinygrad_bn.diagnostics.structure import GraphLayer, Structure
+from tinygrad_bn.diagnostics.subjects import expect_module
 from tinygrad_bn.diagnostics.tables import finite, table
 from tinygrad_bn.errors import ShapeError
 from tinygrad_bn.layers import Dropout
 from tinygrad_bn.mode import Relay, current, frozen_state, using
+from tinygrad_bn.models.data import expect_result, samples
 from tinygrad_bn.module import Module
 from tinygrad_bn.module.observing import example
-from tinygrad_bn.tensors import Tensor, as_array
+from tinygrad_bn.tensors import Tensor
 
 GRADIENT_GROWTH: Final = float(selu_moments(0.0, 1.0).slope)
 """1.0716: where activations keep mean 0 and variance 1, the variance of the gradient still grows by it in each layer.
@@ -212,21 +214,23 @@ def self_normalization(model: Module, x: Any = None) -> SelfNormalization:
         x: inputs, as in training, some hundreds; without them standard normal numbers are used.
 
     Raises:
-        ShapeError: no x was given, and the model does not say what it takes.
-        ValueError: the model has no hidden layer.
+        ShapeError: no x was given, and the model does not say what it takes; or there is no sample in it.
+        ValueError: the model has no hidden layer; x is not finite.
+        TypeError: it is no Module.
 
     Reference: Klambauer et al. (2017), Eq. 4 to 6 and Theorem 1.
     """
+    expect_module("self_normalization", model)
     given, x = x is not None, example(model, _PROBE) if x is None else x
     if x is None:
         raise ShapeError(f"self_normalization expects x, because {type(model).__name__} does not say what it takes")
-    inputs = as_array(x)
+    inputs = samples("self_normalization: x", x, model)
     entering = Tensor(inputs, requires_grad=inputs.dtype.kind == "f")
     model.build_on(entering)
     watch = _Watch(current().recorder)
     with frozen_state(), using(gradients=True):
         with using(recorder=watch):
-            output = model(entering, training=True)
+            output = expect_result(model, model(entering, training=True))
         names = {parameter: path for path, parameter in model.named_parameters()}
         structure = Structure(output, output, names, entering)
         layers = structure.layers

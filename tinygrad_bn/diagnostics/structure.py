@@ -90,7 +90,7 @@ class Structure:
 
     def __init__(self, result: Tensor, end: Tensor, names: Mapping[Parameter, str], x: Tensor) -> None:
         self._end = end
-        made = sorted(_ancestors(result), key=_age)
+        made = sorted(ancestors(result), key=_age)
         self._data = _made_of_data(made, x)
         self._sources = _parameters_behind(made, names, self._data)
         self._users: dict[Tensor, list[Tensor]] = {tensor: [] for tensor in made}
@@ -168,7 +168,8 @@ def _arguments(tensor: Tensor) -> list[Tensor]:
     return list(dict.fromkeys(arg for arg in tensor.source[1] if isinstance(arg, Tensor))) if tensor.source else []
 
 
-def _ancestors(result: Tensor) -> set[Tensor]:
+def ancestors(result: Tensor) -> set[Tensor]:
+    """What it was computed from, itself included."""
     seen, pending = {result}, [result]
     while pending:
         above = set(_arguments(pending.pop())) - seen
@@ -180,8 +181,8 @@ def _ancestors(result: Tensor) -> set[Tensor]:
 def _made_of_data(made: Iterable[Tensor], x: Tensor) -> set[Tensor]:
     """What depends on `x`; where nothing does, because it left the graph, on any leaf that is no variable."""
     data: set[Tensor] = set()
-    leaves = [tensor for tensor in made if tensor.source is None and not isinstance(tensor, Variable)]
-    roots = {x} if x in leaves else set(leaves)
+    leaves = {tensor for tensor in made if tensor.source is None and not isinstance(tensor, Variable)}
+    roots = {x} if x in leaves else leaves
     for tensor in made:
         if tensor in roots or any(arg in data for arg in _arguments(tensor)):
             data.add(tensor)

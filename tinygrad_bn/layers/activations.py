@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygrad_bn import initializers, names, ops
-from tinygrad_bn.errors import SettingError
+from tinygrad_bn.errors import AxisError, SettingError
 from tinygrad_bn.layers.base import Layer, RandomLayer, positions
 from tinygrad_bn.module import Module, Shape
 from tinygrad_bn.module.settings import not_below_zero, number
@@ -62,9 +62,11 @@ class ReLU(Layer):
 class LeakyReLU(Layer):
     """x where x > 0, else alpha * x.  Reference: Maas et al. (2013)."""
 
+    _checks: ClassVar = {"alpha": not_below_zero}
+
     def __init__(self, alpha: float = 0.3, **options: Any) -> None:
         super().__init__(**options)
-        self.alpha = not_below_zero(self, "alpha", alpha)
+        self.alpha = alpha
 
     def forward(self, x: Any) -> Any:
         return ops.leaky_relu(x, alpha=self.alpha)
@@ -79,20 +81,29 @@ class PReLU(Layer):
         **options: of every `Layer`.
     """
 
+    _settled = ("alpha_initializer", "shared_axes")
+
     def __init__(
         self, alpha_initializer: Any = "zeros", shared_axes: int | Sequence[int] | None = None, **options: Any
     ) -> None:
         super().__init__(**options)
         self.alpha_initializer = alpha_initializer
         self.shared_axes = shared_axes
+        if not all(isinstance(axis, (int, np.integer)) for axis in self._axes()):
+            raise AxisError(
+                f"{type(self).__name__} expects shared_axes to name axes of x, from 1 on; got {shared_axes!r}"
+            )
         initializers.get(alpha_initializer, type(self).__name__)
 
     def build(self, input_shape: Shape) -> None:
-        axes = () if self.shared_axes is None else self.shared_axes
-        shared = positions(self, "shared_axes", axes, len(input_shape))
+        shared = positions(self, "shared_axes", self._axes(), len(input_shape))
         shape = [1 if axis in shared else length for axis, length in enumerate(input_shape)]
         self.alpha = self.parameter("alpha", shape[1:], self.alpha_initializer)
         super().build(input_shape)
+
+    def _axes(self) -> Sequence[Any]:
+        axes = () if self.shared_axes is None else self.shared_axes
+        return axes if isinstance(axes, (list, tuple)) else (axes,)
 
     def forward(self, x: Any) -> Any:
         self.insist(x)
@@ -125,9 +136,11 @@ class RReLU(RandomLayer):
 class ELU(Layer):
     """x where x > 0, else alpha * (exp(x) - 1).  Reference: Clevert et al. (2016), Eq. 15."""
 
+    _checks: ClassVar = {"alpha": not_below_zero}
+
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
-        self.alpha = not_below_zero(self, "alpha", alpha)
+        self.alpha = alpha
 
     def forward(self, x: Any) -> Any:
         return ops.elu(x, alpha=self.alpha)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygrad_bn import constraints, initializers, names, ops, regularizers
-from tinygrad_bn.errors import AxisError, DtypeError, NotBuiltError, ShapeError
+from tinygrad_bn.errors import AxisError, DtypeError, NotBuiltError, SettingError, ShapeError
+from tinygrad_bn.mode import using
 from tinygrad_bn.module import Module, Shape, called, spelled
+from tinygrad_bn.module.modules import flag
 from tinygrad_bn.module.settings import floating, natural
 from tinygrad_bn.tensors import Tensor, as_array
-from tinygrad_bn.variables import Parameter
+from tinygrad_bn.variables import Parameter, Rule
 
 
 class Layer(Module):
@@ -34,6 +36,8 @@ class Layer(Module):
 
     batch_shape: Shape | None = None
     built: bool = False
+    _checks: ClassVar[Mapping[str, Callable[[Any, str, Any], Any]]] = {}
+    _settled: tuple[str, ...] = ()
     _axes_at_least: tuple[str, ...] = ("batch", "...")
 
     def __init__(self, **options: Any) -> None:
@@ -45,10 +49,20 @@ class Layer(Module):
         chosen = {**common, **options}
         self.name = chosen["name"]
         self.dtype = floating(self, chosen["dtype"])
-        self._trainable = bool(chosen["trainable"])
+        self._trainable = flag(self, "trainable", chosen["trainable"])
         self.input_shape = chosen["input_shape"]
         if self.input_shape is not None:
             self.batch_shape = (None, *sample_shape(self, self.input_shape))
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """A setting as it was asked for, whenever it is set; those that made the parameters are settled then."""
+        if name in self._checks:
+            value = self._checks[name](self, name, value)
+        if self.built and name in self._settled and value != (held := vars(self).get(name)):
+            raise self.error(
+                SettingError, f"was built with {name}={held!r}, which cannot be set to {value!r}: make a new layer"
+            )
+        return value
 
     def build(self, input_shape: Shape) -> None:
         """Make the parameters for inputs of this shape. A subclass makes its own, and then calls this."""
@@ -62,14 +76,40 @@ class Layer(Module):
     def parameter(
         self, name: str, shape: Sequence[Any], initializer: Any, regularizer: Any = None, constraint: Any = None
     ) -> Parameter:
-        """A new parameter of this layer; initializer, regularizer and constraint as objects or names."""
-        return Parameter(
+        """A new parameter of this layer; initializer, regularizer and constraint as objects or names.
+
+        Raises:
+            SettingError: the constraint cannot be applied to such a parameter: no step would get past it.
+        """
+        made = Parameter(
             initializers.get(initializer)(shape, dtype=self.dtype),
             name=name,
             trainable=self.trainable,
             regularizer=regularizers.get(regularizer),
-            constraint=constraints.get(constraint),
         )
+        made.constraint = self.applicable(constraints.get(constraint), made)
+        return made
+
+    def applicable(self, constraint: Rule | None, parameter: Parameter) -> Rule | None:
+        """The constraint, once it has been tried on the values of the parameter.
+
+        Raises:
+            SettingError: it fails, or gives values of another shape.
+        """
+        if constraint is None:
+            return None
+        cause, wrong = None, ""
+        try:
+            with using(gradients=False, recorder=None):
+                shape = np.shape(constraint(Tensor(parameter.numpy())))
+            if shape not in ((), parameter.shape):
+                wrong = f"it gives values of shape {shape}"
+        except Exception as error:
+            cause, wrong = error, str(error)
+        if wrong:
+            kept = f"{parameter.name} of shape {parameter.shape}"
+            raise self.error(SettingError, f"cannot apply {constraint!r} to its {kept}: {wrong}") from cause
+        return constraint
 
     def accept(self, x: Any) -> Any:
         """`x` as an array or Tensor of the layer's dtype; the first one tells the input shape."""
@@ -118,7 +158,7 @@ class RandomLayer(Layer):
 
     Args:
         seed: starts a generator of its own.
-        rng: where to draw from, instead. Without either it draws from the shared generator.
+        rng: where to draw from, instead. Without either it draws from the shared stream of its kind, such as "dropout".
     """
 
     def __init__(self, seed: int | None, rng: np.random.Generator | None, **options: Any) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from tinygrad_bn import constraints, initializers, ops, regularizers
 from tinygrad_bn.layers.activations import ActivationLike, get
 from tinygrad_bn.layers.base import Layer, sample_shape
 from tinygrad_bn.module import Module, Shape
 from tinygrad_bn.module.settings import natural
+from tinygrad_bn.variables import Parameter
+
+_RULES: dict[str, Any] = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
 
 
 class Input(Layer):
@@ -31,14 +34,27 @@ class _Activating(Layer):
     def __init__(self, activation: ActivationLike, **options: Any) -> None:
         super().__init__(**options)
         self.activation = activation
-        self._activate = get(activation, type(self).__name__)
-        if isinstance(activation, Module) and not self.trainable:
-            activation.trainable = False
+
+    def _checked(self, name: str, value: Any) -> Any:
+        if name == "activation":
+            get(value, type(self).__name__)
+            if isinstance(value, Module) and not self.trainable:
+                value.trainable = False
+            if self.built and self.batch_shape is not None:
+                self._build_activation(value, self.batch_shape)
+        return super()._checked(name, value)
 
     def build(self, input_shape: Shape) -> None:
-        if isinstance(self.activation, Layer) and not self.activation.built:
-            self.activation.build(self.output_shape(input_shape))
+        self._build_activation(self.activation, input_shape)
         super().build(input_shape)
+
+    def _build_activation(self, activation: ActivationLike, input_shape: Shape) -> None:
+        if isinstance(activation, Layer) and not activation.built:
+            activation.build(self.output_shape(input_shape))
+
+    def _activated(self, x: Any) -> Any:
+        activate = get(self.activation)
+        return x if activate is None else activate(x)
 
 
 class Dense(_Activating):
@@ -61,6 +77,8 @@ class Dense(_Activating):
     """
 
     _axes_at_least = ("batch", "...", "features")
+    _checks: ClassVar = {"units": natural}
+    _settled = ("units", "kernel_initializer", "bias_initializer")
 
     def __init__(
         self,
@@ -77,14 +95,25 @@ class Dense(_Activating):
         **options: Any,
     ) -> None:
         super().__init__(activation, **options)
-        self.units = natural(self, "units", units)
+        self.units = units
         self.use_bias = use_bias
         self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
         self.kernel_regularizer, self.bias_regularizer = kernel_regularizer, bias_regularizer
         self.kernel_constraint, self.bias_constraint = kernel_constraint, bias_constraint
-        for rules in (self._kernel_rules, self._bias_rules):
-            for kind, rule in zip((initializers, regularizers, constraints), rules, strict=True):
-                kind.get(rule, type(self).__name__)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        weights, _, kind = name.partition("_")
+        if weights in ("kernel", "bias") and kind in _RULES:
+            rule = _RULES[kind].get(value, type(self).__name__)
+            self._rule(vars(self).get(weights), kind, rule)
+        return super()._checked(name, value)
+
+    def _rule(self, parameter: Parameter | None, kind: str, rule: Any) -> None:
+        """Let a parameter that is there already follow a new rule."""
+        if parameter is not None and kind == "regularizer":
+            parameter.regularizer = rule
+        elif parameter is not None and kind == "constraint":
+            parameter.constraint = self.applicable(rule, parameter)
 
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) < 2:
@@ -105,7 +134,7 @@ class Dense(_Activating):
         if x.ndim < 2 or x.shape[-1] != self.kernel.shape[0]:
             raise self.misfit(x)
         y = ops.matmul(x, self.kernel) if self.bias is None else ops.affine(x, self.kernel, self.bias)
-        return y if self._activate is None else self._activate(y)
+        return self._activated(y)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
@@ -132,4 +161,4 @@ class Activation(_Activating):
         super().__init__(activation, **options)
 
     def forward(self, x: Any) -> Any:
-        return x if self._activate is None else self._activate(x)
+        return self._activated(x)

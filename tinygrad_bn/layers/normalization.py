@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from tinygrad_bn.errors import NotBuiltError, SettingError, ShapeError
 from tinygrad_bn.layers.base import Layer, positions
 from tinygrad_bn.mode import current
 from tinygrad_bn.module import Shape, called
+from tinygrad_bn.module.modules import flag
 from tinygrad_bn.module.settings import number
 from tinygrad_bn.ops.statistics import MANY
 from tinygrad_bn.tensors import Tensor, as_array
@@ -52,8 +53,19 @@ class _Along(Layer):
         return ops.reshape(vector, shape=self._kept)
 
 
+def _epsilon(layer: Any, name: str, value: Any) -> Any:
+    return number(layer, name, value, "a number not below 0", lambda e: e >= 0)
+
+
+def _momentum(layer: Any, name: str, value: Any) -> Any:
+    return number(layer, name, value, "a number in [0, 1]", lambda m: 0 <= m <= 1)
+
+
 class _Normalization(_Along):
     """gamma * x_hat + beta, where gamma and beta have the lengths of x along `axis`."""
+
+    _checks: ClassVar = {"epsilon": _epsilon, "center": flag, "scale": flag}
+    _settled = ("axis", "center", "scale", "beta_initializer", "gamma_initializer")
 
     def __init__(
         self,
@@ -66,7 +78,7 @@ class _Normalization(_Along):
         **options: Any,
     ) -> None:
         super().__init__(axis, **options)
-        self.epsilon = number(self, "epsilon", epsilon, "a number not below 0", lambda e: e >= 0)
+        self.epsilon = epsilon
         self.center = center
         self.scale = scale
         self.beta_initializer = beta_initializer
@@ -114,6 +126,8 @@ class BatchNormalization(_Normalization):
     Reference: Ioffe and Szegedy (2015), Algorithms 1 and 2.
     """
 
+    _checks: ClassVar = {**_Normalization._checks, "momentum": _momentum, "unbiased": flag}
+
     def __init__(
         self,
         axis: int | Sequence[int] = -1,
@@ -127,7 +141,7 @@ class BatchNormalization(_Normalization):
         **options: Any,
     ) -> None:
         super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, **options)
-        self.momentum = number(self, "momentum", momentum, "a number in [0, 1]", lambda m: 0 <= m <= 1)
+        self.momentum = momentum
         self.unbiased = unbiased
         self.statistics_frozen = False
 

@@ -68,7 +68,12 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, *, trainin
         FileNotFoundError: there is no such file.
         SettingError: the file is damaged, or of another kind, or a newer version's, or holds no model; or
             `custom_objects` lacks something; the message lists all of it.
+        TypeError: `custom_objects` is no dict.
     """
+    if custom_objects is not None and not isinstance(custom_objects, Mapping):
+        raise TypeError(
+            f'load expects custom_objects to be a dict, such as {{"Mine": Mine}}; got {custom_objects!r:.60}'
+        )
     arrays, about = read_arrays(path)
     reader = Reader(_known(), custom_objects or {}, arrays)
     config, compiled = _found(path, about, "model"), about.get("compiled", {})

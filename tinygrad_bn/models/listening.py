@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ class Callback:
         epochs: how many there are to be, those before `initial_epoch` included.
         initial_epoch: the number of the first one.
         steps: how many batches make an epoch.
+        batch_logs: the names in the logs that it is told of after a batch.
+        epoch_logs: those after an epoch; None where that is not known, because another callback may write into them.
+        adds: the names that it writes itself into the logs of an epoch.
         place: callbacks are told in the order of this, and where it is the same, in that in which they were given: 0;
             1 for who looks at all that the others have done; 2 for who also saves what these have to remember.
     """
@@ -28,6 +31,9 @@ class Callback:
     epochs: int
     initial_epoch: int = 0
     steps: int
+    batch_logs: Collection[str] = ()
+    epoch_logs: Collection[str] | None = None
+    adds: tuple[str, ...] = ()
     place: int = 0
 
     def on_train_begin(self) -> None:

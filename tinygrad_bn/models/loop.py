@@ -44,19 +44,21 @@ class Training:
         self._begun: NDArray[np.int64] | None = None
 
     def run(self, position: Position, epochs: int) -> None:
-        """Train. However it ends, the model is then in inference mode and the callbacks know that it is over."""
+        """Train. However it ends, the model is then in inference mode and the callbacks know that it is over.
+
+        Only an error before the first step has been taken leaves the modes as they were.
+        """
         model, self.position = self.model, position
         model.stop_training = False
         position.data = [len(self.data[0]), self.batch_size]
         position.own = None if self.seed is None else generator(seed=self.seed)
         position.callbacks = self.callbacks
-        for callback in self.callbacks:
-            callback.model, callback.initial_epoch, callback.epochs = model, position.epoch, epochs
-            callback.steps = -(-len(self.data[0]) // self.batch_size)
+        self._introduce(epochs)
+        self._modes = [(module, module.training) for module in model.modules()]
         with ExitStack() as ending:  # the last that was put on it comes first; all come, even where one fails
             for callback in reversed(self.callbacks):
                 ending.callback(callback.on_train_end)
-            ending.callback(self._end)
+            ending.push(self._end)
             model.train()
             with np.errstate(over="ignore", invalid="ignore"):  # a loss of NaN is told by the loss itself
                 for callback in self.callbacks:
@@ -66,10 +68,24 @@ class Training:
                 while position.epoch < epochs and not model.stop_training:
                     self._epoch(position.epoch)
 
-    def _end(self) -> None:
+    def _introduce(self, epochs: int) -> None:
+        """Let the callbacks know whose training they will be told of, and what."""
+        batch_logs = tuple(new_averages(self.model))
+        measured = ["loss", *(metric.name for metric in self.model.metrics)] if self.validation is not None else []
+        epoch_logs: tuple[str, ...] | None = (*batch_logs, *(f"val_{name}" for name in measured))
+        for callback in self.callbacks:
+            callback.model, callback.initial_epoch, callback.epochs = self.model, self.position.epoch, epochs
+            callback.steps = -(-len(self.data[0]) // self.batch_size)
+            callback.batch_logs, callback.epoch_logs = batch_logs, epoch_logs
+            if epoch_logs is not None:
+                epoch_logs = (*epoch_logs, *callback.adds) if _says_what_it_adds(callback) else None
+
+    def _end(self, error: type[BaseException] | None, *_: Any) -> None:
         self.position.running = False
         self.model.eval()
         self.model.zero_grad()
+        for module, training in self._modes if error is not None else ():
+            module.training = training
 
     def _epoch(self, epoch: int) -> None:
         for callback in self.callbacks:
@@ -95,6 +111,7 @@ class Training:
             for opener in openers:
                 opener(batch)
             loss, y_pred = self.step(x, y)
+            self._modes = []
             averages.update(loss.value, y, y_pred.value)
             position.batch = batch + 1
             for watcher in watchers:
@@ -119,6 +136,12 @@ class Training:
             for callback in self.callbacks
             if getattr(type(callback), name) is not getattr(Callback, name)
         ]
+
+
+def _says_what_it_adds(callback: Callback) -> bool:
+    """Whether only our own text writes into the logs of an epoch."""
+    home = getattr(callback.on_epoch_end, "__module__", None) or ""
+    return home.partition(".")[0] == __name__.partition(".")[0]
 
 
 def audience(history: History, callbacks: Any, verbose: str | int) -> list[Callback]:

@@ -20,7 +20,7 @@ from tinygrad_bn.layers import BatchNormalization
 from tinygrad_bn.losses import Loss
 from tinygrad_bn.metrics import Metric, MetricLike
 from tinygrad_bn.models.averages import Averages
-from tinygrad_bn.models.data import batches, divided, examples, expect_match, samples
+from tinygrad_bn.models.data import batches, divided, examples, expect_match, expect_result, samples
 from tinygrad_bn.models.files import read_into, write_model
 from tinygrad_bn.models.history import History
 from tinygrad_bn.models.listening import Callback, told
@@ -120,11 +120,13 @@ class Model(Module):
 
         Raises:
             RuntimeError: `compile` has not been called.
-            ShapeError, DtypeError, ValueError: data or settings are not as they should be; nothing was trained then.
+            ShapeError, DtypeError, ValueError, FileNotFoundError: data, settings or what the callbacks are to watch or
+                write are not as they should be; nothing was trained then, and the modes are as before.
+            TypeError: `forward` returns no Tensor.
         """
         optimizer, loss = self._compiled("fit")
         batch_size, epochs = natural("fit", "batch_size", batch_size), natural("fit", "epochs", epochs)
-        data, validation = divided(x, y, validation_data, validation_split)
+        data, validation = divided(x, y, validation_data, validation_split, self)
         history, position = History(), started(self._position, initial_epoch, epochs)
         listeners = audience(history, callbacks, verbose)
         expect_match("fit", self, loss, data)
@@ -159,7 +161,7 @@ class Model(Module):
             ShapeError, DtypeError, ValueError: data or settings are not as they should be.
         """
         _, loss = self._compiled("evaluate")
-        data = examples("evaluate", x, y)
+        data = examples("evaluate", x, y, self)
         expect_match("evaluate", self, loss, data)
         logs = self.measure(data, natural("evaluate", "batch_size", batch_size))
         _warn_of_young_averages(self)
@@ -175,11 +177,11 @@ class Model(Module):
         Raises:
             ShapeError, DtypeError, ValueError: x is not as it should be.
         """
-        x = samples("predict: x", x)
+        x = samples("predict: x", x, self)
         forward = inference(self, "_predicted")
         with no_grad():
             parts = batches((x, x), natural("predict", "batch_size", batch_size))
-            return np.concatenate([_values(forward(part)) for part, _ in parts])
+            return np.concatenate([_values(expect_result(self, forward(part))) for part, _ in parts])
 
     def _predicted(self, x: Any) -> Any:
         return self(x, training=False)
@@ -247,7 +249,7 @@ class Model(Module):
         return dict(averages)
 
     def _measured(self, x: Any, y: Any) -> tuple[Any, Any]:
-        y_pred = self(x, training=False)
+        y_pred = expect_result(self, self(x, training=False))
         return penalized(self._compiled("evaluate")[1].unchecked(y, y_pred), self.parameters()), y_pred
 
     def _compiled(self, wanted: str) -> tuple[Optimizer, Loss]:

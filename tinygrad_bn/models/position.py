@@ -45,7 +45,8 @@ class Position:
         self.pending: Mapping[str, Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "callbacks": (), "averages": None}  # a copy of the model is not being trained
+        nothing = {"callbacks": (), "averages": None, "batch": 0, "running": False}
+        return {**vars(self), **nothing}  # a copy of the model is not being trained
 
     def state_dict(self, model: Model) -> Mapping[str, Any]:
         """All of it, with the states of the callbacks and of all generators."""
@@ -133,6 +134,7 @@ def training_state(model: Model) -> dict[str, Any]:
         "optimizer": type(optimizer).__name__,
         "slots": optimizer.state_dict(),
         "clipping": {name: state.numpy() for name, state in _telemetry(optimizer.clipping)},
+        "blamed": _blamed(model, optimizer.clipping),
         "position": (model._position or Position()).state_dict(model),
     }
 
@@ -165,6 +167,11 @@ def load_training_state(model: Model, state: Mapping[str, Any]) -> None:
     for name, figure in _telemetry(optimizer.clipping):
         if name in state["clipping"]:
             figure.assign(state["clipping"][name], "load")
+    parameters = model.parameters()
+    if optimizer.clipping is not None:
+        for positions, times in state.get("blamed", ()):
+            blamed = tuple(parameters[position] for position in positions)
+            optimizer.clipping._blamed[blamed] = State(times, name="clipping")
     model._position = Position(state["position"]["epoch"])
     model._position.pending = state["position"]
 
@@ -172,6 +179,17 @@ def load_training_state(model: Model, state: Mapping[str, Any]) -> None:
 def _telemetry(clipping: Any) -> list[tuple[str, State]]:
     held = {} if clipping is None else vars(clipping)
     return [(name, value) for name, value in held.items() if isinstance(value, State)]
+
+
+def _blamed(model: Model, clipping: Any) -> list[Any]:
+    """How often each of some parameters, by their positions in the model, had a gradient that was not finite."""
+    positions = {parameter: position for position, parameter in enumerate(model.parameters())}
+    counted = {} if clipping is None else clipping._blamed
+    return [
+        [[positions[parameter] for parameter in parameters], times.numpy()]
+        for parameters, times in counted.items()
+        if all(parameter in positions for parameter in parameters)
+    ]
 
 
 def _named(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:

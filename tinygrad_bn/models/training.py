@@ -11,6 +11,7 @@ from tinygrad_bn.capturing import capture, chosen
 from tinygrad_bn.errors import CaptureBusyError, CaptureError, SettingError
 from tinygrad_bn.losses import Loss
 from tinygrad_bn.mode import changed, using
+from tinygrad_bn.models.data import expect_result
 from tinygrad_bn.optimizers import Optimizer
 from tinygrad_bn.regularizers import penalty
 from tinygrad_bn.tensors import Tensor
@@ -37,7 +38,7 @@ class Step:
 
     def __call__(self, x: Any, y: Any) -> tuple[Any, Any]:
         """The loss of a batch before the step, with the penalties, and the predictions."""
-        y_pred = self.model(x)
+        y_pred = expect_result(self.model, self.model(x))
         loss = self.loss.unchecked(y, y_pred)
         if not isinstance(loss, Tensor) or not loss.requires_grad:
             left = "the loss" if isinstance(y_pred, Tensor) and y_pred.requires_grad else "some layer"

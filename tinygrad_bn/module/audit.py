@@ -77,6 +77,10 @@ def audit(model: Module, x: Any = None, optimizer: Any = None) -> Audit:
             f"{type(model).__name__}.audit expects a batch of inputs, since the module does not know their shape: "
             "model.audit(x)"
         )
+    if optimizer is not None and not (hasattr(optimizer, "weight_decay") and hasattr(optimizer, "_decays")):
+        raise TypeError(
+            f"{type(model).__name__}.audit expects an Optimizer, such as tg.optimizers.SGD(); got {optimizer!r:.60}"
+        )
     observed = Observed(model, x)
     optimizer = getattr(model, "optimizer", None) if optimizer is None else optimizer
     findings = [

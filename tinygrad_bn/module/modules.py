@@ -35,6 +35,16 @@ class Module:
     training: bool = True
     _trainable: bool = True
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse a `call` that nobody calls, as those who come from Keras write it."""
+        super().__init_subclass__(**options)
+        own = vars(cls)
+        if callable(own.get("call")) and "forward" not in own and not _mentions(cls.forward, "call"):
+            raise TypeError(
+                f"{cls.__name__} defines call, which nothing would call: define forward(self, x) instead. "
+                "Whether it runs as in training, self.in_training says"
+            )
+
     def __call__(self, x: Any, *, training: bool | None = None) -> Any:
         """forward(x), in training or in inference mode; None leaves that to the modules.
 
@@ -49,8 +59,9 @@ class Module:
             if recorder is not None:
                 return self._recorded(x, recorder)
             return self.forward(self.accept(x))
-        except (ShapeError, DtypeError) as error:
-            locate(error, self)
+        except (ShapeError, DtypeError, SettingError) as error:
+            if not isinstance(error, SettingError) or "module" in vars(error):
+                locate(error, self)
             raise
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -63,8 +74,12 @@ class Module:
             )
         if (recorder := current().recorder) is not None:
             recorder.sets(self, name, value)
-        super().__setattr__(name, value)
+        super().__setattr__(name, self._checked(name, value))
         changed()
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """`value` as attribute `name` is to hold it; a subclass raises where that cannot be."""
+        return value
 
     def _recorded(self, x: Any, recorder: Recorder) -> Any:
         recorder.enter(self)
@@ -106,6 +121,7 @@ class Module:
 
     @trainable.setter
     def trainable(self, wanted: bool) -> None:
+        wanted = flag(self, "trainable", wanted)
         for _, found in walk(self):
             if isinstance(found, Module):
                 found._trainable = wanted
@@ -286,6 +302,17 @@ class Module:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in said.items())})"
 
 
+def flag(owner: object, name: str, value: Any) -> bool:
+    """`value` as a bool, if it is one.
+
+    Raises:
+        SettingError: it is not.
+    """
+    if isinstance(value, (bool, np.bool)):
+        return bool(value)
+    raise SettingError(f"{type(owner).__name__} expects {name} to be True or False; got {value!r}")
+
+
 def walk(root: Any) -> Iterator[tuple[str, Module | Variable]]:
     """Path and thing: every module and variable that can be reached, each once, in the order of definition."""
     seen: set[int] = set()
@@ -318,6 +345,11 @@ def locate(error: Exception, outer: Module) -> None:
     path = next((path for path, module in outer.named_modules() if module is blamed), None)
     if path is not None:
         error.args = (f"{called(blamed, path)}{said}",)
+
+
+def _mentions(function: Any, name: str) -> bool:
+    """Whether the text of a function reads an attribute or variable of that name."""
+    return name in getattr(getattr(function, "__code__", None), "co_names", ())
 
 
 def called(module: Module, path: str = "") -> str:

@@ -43,9 +43,11 @@ def erf(x: Array, /) -> Array:
     R is a fit to atanh(erf(x)) / x on [0, 6], beyond which erf is 1 in float64. All its coefficients are positive, so
     nothing cancels, and the tanh damps what error is left: at most 5 units in the last place, in float32 and float64.
     """
-    bounded = np.minimum(np.maximum(x, -6), 6)
+    wide = x.astype(np.float32) if x.dtype == np.float16 else x  # whose powers float16 cannot hold
+    bounded = np.minimum(np.maximum(wide, -6), 6)
     s = np.square(bounded)
-    return np.tanh(bounded * (_polynomial(_ERF_NUMERATOR, s) / _polynomial(_ERF_DENOMINATOR, s)))
+    y = np.tanh(bounded * (_polynomial(_ERF_NUMERATOR, s) / _polynomial(_ERF_DENOMINATOR, s)))
+    return y.astype(np.float16) if x.dtype == np.float16 else y
 
 
 erf.defvjp(lambda g, y, x: g * (2 / math.sqrt(math.pi) * exp(-square(x))))

@@ -181,10 +181,15 @@ def alpha_dropout(x: Array, rate: float, *, seed: int | None = None, rng: Genera
     Reference: Klambauer et al. (2017), section "New Dropout Technique".
     """
     rate, x = _probability("alpha_dropout", rate), _array(x)
-    limit = -SELU_SCALE * SELU_ALPHA
     kept = _kept(x, rate, generator(rng, seed, stream="alpha_dropout"))
-    a = ((1 - rate) * (1 + rate * limit * limit)) ** -0.5
+    limit, a = alpha_dropout_settings(rate)
     return a * (x * kept + limit * (1 - rate - kept))  # b is part of it, so that nothing cancels near a rate of 1
+
+
+def alpha_dropout_settings(rate: float) -> tuple[float, float]:
+    """SELU's limit m, and the a of `alpha_dropout`; its b is -a * m * rate."""
+    limit = -SELU_SCALE * SELU_ALPHA
+    return limit, ((1 - rate) * (1 + rate * limit * limit)) ** -0.5
 
 
 def rrelu(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -98,6 +99,9 @@ class Optimizer:
         self.clipping = None if clipping.kind is None and nonfinite == "keep" else clipping
 
     def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; one that is new only from within, so that a mistyped name does not pass for a setting."""
+        if not (name in vars(self) or hasattr(type(self), name) or name.startswith("_") or _within(self)):
+            raise AttributeError(names.unknown("setting", name, arguments(type(self))[0], f"{type(self).__name__}"))
         super().__setattr__(name, value)
         if not isinstance(getattr(type(self), name, None), (Rate, Limit)):
             self._text_has_changed()
@@ -292,3 +296,9 @@ class Optimizer:
         """Which rates there are: on that, slots and texts depend."""
         rates = self._rates.items()
         return [(name, rate is None, not rate) for name, rate in rates if name != "learning_rate"]
+
+
+def _within(optimizer: Optimizer) -> bool:
+    """Whether a method of `optimizer` sets the attribute that is being set."""
+    code, held = sys._getframe(2).f_code, sys._getframe(2).f_locals
+    return code.co_argcount > 0 and held.get(code.co_varnames[0]) is optimizer

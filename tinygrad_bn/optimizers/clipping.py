@@ -131,7 +131,7 @@ class Clipping:
         self._norm.assign(norm, self.owner)
         self._blame(owners, finite, good)
         if self.kind is not None:
-            gradients = self._limited(gradients, norms, norm)
+            gradients = self._limited(gradients, norms, norm if self.kind == "global_clipnorm" else _largest(together))
         return gradients, good if self.nonfinite == "skip" else True
 
     def _blame(self, owners: tuple[Parameter, ...], finite: Array, good: Array) -> None:
@@ -141,12 +141,18 @@ class Clipping:
         for counts, passed in ((self._alarms, good), (self._blamed[owners], finite)):
             counts.assign(counts + ops.discretize(ops.logical_not(passed), dtype="int64"), self.owner)
 
-    def _limited(self, gradients: Sequence[Array], norms: Sequence[Array], norm: Array) -> Sequence[Array]:
+    def _limited(self, gradients: Sequence[Array], norms: Sequence[Array], largest: Array) -> Sequence[Array]:
+        """The gradients, made smaller where they are too large; `largest` is the largest norm that has a say in it."""
         limit = feed(self._limit)
-        factor = shrinkage(norm, limit)
+        factor = shrinkage(largest, limit)
         self._factor.assign(factor, self.owner)
         self._acted.assign(self._acted + ops.discretize(factor < 1.0, dtype="int64"), self.owner)
         if self.kind == "clipvalue":
             return [clip_by_value(gradient, ops.astype(limit, dtype=gradient.dtype)) for gradient in gradients]
         factors = [shrinkage(own, limit) for own in norms] if self.kind == "clipnorm" else [factor] * len(gradients)
         return [scaled(gradient, factor) for gradient, factor in zip(gradients, factors, strict=True)]
+
+
+def _largest(norms: Array) -> Array:
+    """The largest of the norms that are finite; 0 where none is."""
+    return ops.max(ops.where(ops.isfinite(norms), norms, 0.0))

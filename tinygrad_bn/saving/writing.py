@@ -98,6 +98,11 @@ class Writer:
             raise UnsavableError("a dict is saved where all its keys are texts")
         return {"dict": {key: self.write(value) for key, value in thing.items()}}
 
+    def _numpys(self, function: np.ufunc) -> Any:
+        name = function.__name__
+        ours = f"tg.{name}" if name in self.known.things else "a function of your own"
+        raise UnsavableError(f"np.{name} is NumPy's, and a file names none of its functions: use {ours} instead")
+
     def _tensor(self, thing: Tensor) -> Any:
         raise UnsavableError(f"a {type(thing).__name__} is no setting; it is saved as an attribute of a module")
 
@@ -110,6 +115,7 @@ _PLAIN: list[tuple[Any, Callable[[Writer, Any], Any]]] = [
     (tuple, lambda writer, things: {"tuple": [writer.write(thing) for thing in things]}),
     (dict, Writer._dict),
     (Tensor, Writer._tensor),
+    (np.ufunc, Writer._numpys),
     (np.ndarray, Writer._array),
     (np.dtype, lambda _, dtype: {"dtype": dtype.str}),
     (np.random.Generator, Writer._generator),
