@@ -11,8 +11,7 @@ from tinygrad_bn import constraints, initializers, names, ops, regularizers
 from tinygrad_bn.errors import AxisError, DtypeError, NotBuiltError, SettingError, ShapeError
 from tinygrad_bn.mode import using
 from tinygrad_bn.module import Module, Shape, called, spelled
-from tinygrad_bn.module.modules import flag
-from tinygrad_bn.module.settings import floating, natural
+from tinygrad_bn.module.settings import flag, floating, natural
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import Parameter, Rule
 

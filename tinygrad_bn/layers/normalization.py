@@ -12,8 +12,7 @@ from tinygrad_bn.errors import NotBuiltError, SettingError, ShapeError
 from tinygrad_bn.layers.base import Layer, positions
 from tinygrad_bn.mode import current
 from tinygrad_bn.module import Shape, called
-from tinygrad_bn.module.modules import flag
-from tinygrad_bn.module.settings import number
+from tinygrad_bn.module.settings import flag, number
 from tinygrad_bn.ops.statistics import MANY
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import State

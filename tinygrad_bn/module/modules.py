@@ -12,6 +12,7 @@ from tinygrad_bn import names
 from tinygrad_bn.errors import DtypeError, NotBuiltError, SettingError, ShapeError
 from tinygrad_bn.mode import Recorder, changed, current, using
 from tinygrad_bn.module.files import read_arrays, values, write_arrays
+from tinygrad_bn.module.settings import flag
 from tinygrad_bn.module.summary import Shape, Summary, spelled
 from tinygrad_bn.tensors import as_array
 from tinygrad_bn.variables import Parameter, State, Variable
@@ -300,17 +301,6 @@ class Module:
         if not self.trainable and (parent is None or parent.trainable):
             said["trainable"] = False
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in said.items())})"
-
-
-def flag(owner: object, name: str, value: Any) -> bool:
-    """`value` as a bool, if it is one.
-
-    Raises:
-        SettingError: it is not.
-    """
-    if isinstance(value, (bool, np.bool)):
-        return bool(value)
-    raise SettingError(f"{type(owner).__name__} expects {name} to be True or False; got {value!r}")
 
 
 def walk(root: Any) -> Iterator[tuple[str, Module | Variable]]:

@@ -45,6 +45,17 @@ def number(
     raise SettingError(f"{_called(owner)} expects {name} to be {expected}; got {value!r}")
 
 
+def flag(owner: object, name: str, value: Any) -> bool:
+    """`value` as a bool, if it is one.
+
+    Raises:
+        SettingError: it is not.
+    """
+    if isinstance(value, (bool, np.bool)):
+        return bool(value)
+    raise SettingError(f"{_called(owner)} expects {name} to be True or False; got {value!r}")
+
+
 def above_zero(owner: object, name: str, value: Any) -> float:
     """`value` as a float, if it is a finite number above 0. Raises as `number`."""
     return float(number(owner, name, value, "a finite number above 0", lambda v: v > 0))
