@@ -13,3 +13,9 @@ settings.register_profile(
 )
 settings.register_profile("explore", settings.get_profile("repeatable"), derandomize=False, max_examples=500)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """Without another word, steps are replayed: the native executor promises the same digits, not the same bits."""
+    monkeypatch.setenv("TINYGRAD_BN_EXECUTOR", "numpy")

@@ -71,6 +71,7 @@ def test_after_the_epoch_in_which_training_is_stopped():
     assert callback.epoch == [0, 3]
 
 
+@pytest.mark.usefixtures("exact")
 def test_a_training_that_goes_on_keeps_what_was_measured(tmp_path):
     def fit(model, epochs):
         flow = GradientFlow(X, Y)

@@ -17,6 +17,8 @@ from tests.models.a_training import EPOCHS, LABELS, X, new_model, train
 from tinygrad_bn.callbacks import Callback, ModelCheckpoint
 from tinygrad_bn.errors import SettingError
 
+pytestmark = pytest.mark.usefixtures("exact")
+
 SCRIPT = Path(__file__).with_name("a_training.py")
 
 

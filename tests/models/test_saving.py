@@ -49,6 +49,7 @@ def test_every_layer_is_made_again(make, shape, tmp_path):
     np.testing.assert_array_equal(np.asarray(again(x)), np.asarray(model(x)))
 
 
+@pytest.mark.usefixtures("exact")
 def test_a_whole_network_in_both_forms(path):
     model = small(
         layers.BatchNormalization(momentum=0.5, gamma_initializer=tg.initializers.Constant(2.0)),
