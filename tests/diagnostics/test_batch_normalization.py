@@ -271,9 +271,10 @@ def test_without_epsilon_a_constant_that_stays_has_not_moved():
 def trained(*inner, dtype=np.float64, shape=(4,)):
     """A network whose parameters and averages are far from where they began."""
     tg.set_random_seed(0)
+    rng = np.random.default_rng(0)  # of its own: rounding must not depend on which tests have run before
     model = tg.Sequential([Input(shape, dtype=dtype), *inner])
     for path, variable in model.named_variables():
-        values = RNG.normal(0.5, 0.4, size=variable.shape)
+        values = rng.normal(0.5, 0.4, size=variable.shape)
         variable.assign(np.abs(values) + 0.1 if path.endswith("variance") else values)
     return model
 
@@ -293,8 +294,8 @@ def test_a_folded_network_is_the_same_function(dtype, tolerance, use_bias, setti
         Activation("elu", dtype=dtype),
         Dense(30, use_bias=use_bias, dtype=dtype),
         BatchNormalization(dtype=dtype, **settings),
-        Activation("tanh", dtype=dtype),
-        Dense(3, "softmax", dtype=dtype),
+        Activation("softplus", dtype=dtype),
+        Dense(3, dtype=dtype),
         dtype=dtype,
     )
     folded = tg.fold_batch_normalization(model)
@@ -302,7 +303,8 @@ def test_a_folded_network_is_the_same_function(dtype, tolerance, use_bias, setti
         "Input", "Dense", "Activation", "Dense", "Activation", "Dense",
     ]  # fmt: skip
     assert {v.dtype for _, v in folded.named_variables()} == {np.dtype(dtype)}
-    assert largest_difference(model, folded, data(100).astype(dtype)) < tolerance
+    x = np.random.default_rng(1).normal(3.0, 2.0, size=(100, 4)).astype(dtype)
+    assert largest_difference(model, folded, x) < tolerance
 
 
 def test_a_kernel_takes_in_the_slope_and_a_bias_the_rest():
