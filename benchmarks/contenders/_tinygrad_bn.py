@@ -72,7 +72,7 @@ def fitting(workload: Workload, executor: str) -> Callable[[Any, Any, bool], flo
 
     def epoch(x: Any, labels: Any, shuffle: bool) -> float:
         history = model.fit(x, labels, batch_size=workload.batch, shuffle=shuffle, verbose=0, executor=executor)
-        return history["loss"][-1]
+        return float(history.history["loss"][-1])
 
     return epoch
 
