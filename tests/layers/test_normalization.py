@@ -255,7 +255,7 @@ def test_axes_that_are_left_free_may_change_their_length():
         layer(np.zeros((2, 3)))
 
 
-@pytest.mark.parametrize("axis", [0, 3, -4, [1, 1], [1, -2], "1", None, 1.0, [0, 1]])
+@pytest.mark.parametrize("axis", [0, 3, -4, [1, 1], [1, -2], "1", None, 1.0, [0, 1], True])
 @pytest.mark.parametrize("kind", [layers.BatchNormalization, layers.LayerNormalization])
 def test_axes_that_are_not_there(kind, axis):
     layer = kind(axis=axis)
@@ -331,6 +331,10 @@ def test_an_empty_batch_is_refused_and_changes_nothing():
         (lambda: layers.LayerNormalization(scale=1), "expects scale to be True or False; got 1"),
         (lambda: setattr(layers.BatchNormalization(), "momentum", 5), r"momentum to be a number in \[0, 1\]; got 5"),
         (lambda: setattr(layers.BatchNormalization(), "epsilon", -5), "epsilon to be a number not below 0; got -5"),
+        (
+            lambda: layers.BatchNormalization().freeze_statistics("no"),
+            "statistics_frozen to be True or False; got 'no'",
+        ),
     ],
 )
 def test_wrong_settings(call, message):
@@ -589,3 +593,19 @@ def test_it_passes_no_signal_before_it_knows_the_data():
 def test_wrong_calls_of_normalization(call, kind, message):
     with pytest.raises(kind, match=f"^Normalization.*{message}"):
         call()
+
+
+@pytest.mark.parametrize("data", [np.zeros((0, 7)), np.zeros(())])
+def test_data_that_adapt_refuses_do_not_settle_the_shape(data):
+    layer = layers.Normalization()
+    with pytest.raises(ValueError, match=r"adapt|batch"):
+        layer.adapt(data)
+    layer.adapt(np.ones((5, 3)))
+    assert layer.mean.shape == (3,)
+
+
+def test_the_axis_of_a_built_normalization_is_settled():
+    layer = layers.Normalization(axis=-1, input_shape=[4, 3])
+    layer.adapt(np.ones((2, 4, 3)))
+    with pytest.raises(ValueError, match=r"was built with axis=-1, which cannot be set to 1"):
+        layer.axis = 1

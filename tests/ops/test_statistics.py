@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tinygrad_bn.ops.statistics import _standardized, deviation
+from tinygrad_bn.ops.statistics import _standardized, deviation, moments
 
 X = np.random.default_rng(0).normal(2, 3, (5, 3))
 
@@ -77,3 +77,22 @@ def test_the_gradient_penalty_through_it_is_right():
     h = 1e-5
     numeric = (penalty(X + h * d) - penalty(X - h * d)) / (2 * h)
     np.testing.assert_allclose((tg.grad(penalty)(X) * d).sum(), numeric, rtol=1e-7)
+
+
+@pytest.mark.parametrize("n", [5, 3000])
+def test_statistics_that_standardize_took_are_those_taken_anew(n):
+    x = np.random.default_rng(2).normal(3, 2, (n, 12)).astype(np.float32)
+    y, g = standardize(x), np.linspace(-1, 1, x.size, dtype=np.float32).reshape(x.shape)
+    rule = tg.standardize.rules[0]
+    taken = moments(x, y, axis=0), rule(g, y, x, axis=0, epsilon=1e-3)
+    anew = moments(x, y.copy(), axis=0), rule(g, y.copy(), x, axis=0, epsilon=1e-3)
+    assert all(np.array_equal(one, other) for one, other in zip(taken[0], anew[0], strict=True))
+    assert np.array_equal(taken[1], anew[1])
+
+
+def test_statistics_are_taken_again_of_an_array_that_was_filled_again():
+    x = X.copy()
+    first = standardize(x)
+    x *= 2
+    second = standardize(x)
+    assert np.array_equal(moments(x, second, axis=0)[0], 2 * moments(x, first, axis=0)[0])

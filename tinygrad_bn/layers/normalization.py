@@ -13,7 +13,7 @@ from tinygrad_bn.layers.base import Layer, positions
 from tinygrad_bn.mode import current
 from tinygrad_bn.module import Shape, called
 from tinygrad_bn.module.settings import flag, number
-from tinygrad_bn.ops.statistics import MANY
+from tinygrad_bn.ops.statistics import moments
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import State
 
@@ -25,6 +25,8 @@ class _Along(Layer):
         axis: the axis or axes; not the batch.
         **options: of every `Layer`.
     """
+
+    _settled: tuple[str, ...] = ("axis",)
 
     def __init__(self, axis: int | Sequence[int] | None, **options: Any) -> None:
         super().__init__(**options)
@@ -64,7 +66,7 @@ class _Normalization(_Along):
     """gamma * x_hat + beta, where gamma and beta have the lengths of x along `axis`."""
 
     _checks: ClassVar = {"epsilon": _epsilon, "center": flag, "scale": flag}
-    _settled = ("axis", "center", "scale", "beta_initializer", "gamma_initializer")
+    _settled = (*_Along._settled, "center", "scale", "beta_initializer", "gamma_initializer")
 
     def __init__(
         self,
@@ -125,7 +127,7 @@ class BatchNormalization(_Normalization):
     Reference: Ioffe and Szegedy (2015), Algorithms 1 and 2.
     """
 
-    _checks: ClassVar = {**_Normalization._checks, "momentum": _momentum, "unbiased": flag}
+    _checks: ClassVar = {**_Normalization._checks, "momentum": _momentum, "unbiased": flag, "statistics_frozen": flag}
 
     def __init__(
         self,
@@ -172,7 +174,7 @@ class BatchNormalization(_Normalization):
         if self.statistics_frozen or not self.trainable or not self.in_training:
             return self._by_averages(x)
         x_hat = ops.standardize(x, axis=self._over, epsilon=self.epsilon)
-        self._observe(x)
+        self._observe(x, x_hat)
         return self._scaled(x_hat)
 
     def _by_averages(self, x: Any) -> Any:
@@ -185,19 +187,16 @@ class BatchNormalization(_Normalization):
             shift = shift + self.beta
         return x * self._spread(slope) + self._spread(shift)
 
-    def _observe(self, x: Any) -> None:
+    def _observe(self, x: Any, x_hat: Any) -> None:
         """Move the averages towards the statistics of this batch, except where those are not finite."""
         mean: Any = self.moving_mean
         variance: Any = self.moving_variance
         if current().recorder is None:  # nobody watches: on plain arrays the same text takes half the time
-            x, mean, variance = (each.value if isinstance(each, Tensor) else each for each in (x, mean, variance))
+            x, x_hat, mean, variance = (
+                each.value if isinstance(each, Tensor) else each for each in (x, x_hat, mean, variance)
+            )
         n = x.size // variance.size
-        new_mean = ops.mean(x, axis=self._over, keepdims=True)
-        centred = x - new_mean
-        if n > MANY:
-            missed = ops.mean(centred, axis=self._over, keepdims=True)
-            new_mean, centred = new_mean + missed, centred - missed
-        new_variance = ops.mean(ops.square(centred), axis=self._over, keepdims=True)
+        new_mean, new_variance = moments(x, x_hat, axis=self._over)
         if self.unbiased:
             new_variance = new_variance * (n / max(n - 1, 1))
         finite = ops.isfinite(new_variance).reshape(self._shape)  # it is not where the mean is not
@@ -282,9 +281,10 @@ class Normalization(_Along):
         """
         if self._given is not None:
             raise SettingError(f"{called(self)}.adapt expects mean and variance not to have been given to the layer")
-        x = self.accept(as_array(x))
+        x = as_array(x)
         if not x.size:
             raise ShapeError(f"{called(self)}.adapt expects at least one sample; got shape {x.shape}")
+        x = self.accept(x)
         mean = np.mean(x, axis=self._others, dtype=np.float64, keepdims=True)
         squares = np.zeros(self._kept)
         for start in range(0, len(x), _ROWS):

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tinygrad_bn.domains import Case, away_from, distinct
 from tinygrad_bn.errors import SettingError
+from tinygrad_bn.ops import residuals
 from tinygrad_bn.ops.elementary import abs, sqrt, square
 from tinygrad_bn.ops.reductions import Axis, along, axis_cases, count, left, max, mean, not_empty, spread, sum, summed
 from tinygrad_bn.primitives import Array, derived, primitive
 
-
-def _mean(x: Array, axis: Axis) -> Array:
-    return summed(x, axis, True) / count(x, axis)
-
-
-MANY = 1024
+_MANY = 1024
 """The mean of more values than this is taken once more, of what it leaves: a long sum in float32 loses digits."""
 
 
-def _centred(x: Array, axis: Axis) -> Array:
-    """x less its mean over `axis`."""
-    centred = x - _mean(x, axis)
-    return centred - _mean(centred, axis) if count(x, axis) > MANY else centred
+def _mean(x: Array, axis: Axis, keepdims: bool = True) -> Array:
+    """`mean` as its forward has it, for the forwards here: without the way through the primitive."""
+    return summed(x, axis, keepdims) / count(x, axis)
+
+
+def _centred(x: Array, axis: Axis, mean: Callable[..., Array] = _mean) -> tuple[Array, Array]:
+    """The mean of x over `axis`, and x less its mean."""
+    middle = mean(x, axis, keepdims=True)
+    centred = x - middle
+    if count(x, axis) > _MANY:
+        missed = mean(centred, axis, keepdims=True)
+        middle, centred = middle + missed, centred - missed
+    return middle, centred
 
 
 def _freedom(x: Array, axis: Axis, ddof: int) -> int:
@@ -134,7 +141,7 @@ def _standardized(x: Array, axis: Axis, epsilon: float) -> Array:
 )
 def deviation(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
     """sqrt(var(x) + epsilon) over `axis`, which stays behind with length 1."""
-    return np.sqrt(_mean(np.square(_centred(x, axis)), axis) + epsilon)
+    return np.sqrt(_mean(np.square(_centred(x, axis)[1]), axis) + epsilon)
 
 
 @deviation.defvjp
@@ -158,12 +165,23 @@ def standardize(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> 
 
     Reference: Ioffe and Szegedy (2015), Algorithm 1.
     """
-    centred = _centred(x, axis)
-    return centred / np.sqrt(_mean(np.square(centred), axis) + epsilon)
+    middle, centred = _centred(x, axis)
+    variance = _mean(np.square(centred), axis)
+    return residuals.keep(centred / np.sqrt(variance + epsilon), middle, variance)
 
 
 @standardize.defvjp
 def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
     """Both statistics depend on x, so g loses its mean and its component along y."""
     along = g - mean(g, axis=axis, keepdims=True) - y * mean(g * y, axis=axis, keepdims=True)
+    if taken := residuals.kept(y):
+        return along / np.sqrt(taken[1] + epsilon)
     return along / deviation(x, axis=axis, epsilon=epsilon)
+
+
+def moments(x: Array, y: Array, *, axis: int | tuple[int, ...]) -> tuple[Array, ...]:
+    """Mean and biased variance of x over `axis`, which stays behind with length 1, as y = standardize(x) took them."""
+    if taken := residuals.kept(y):
+        return taken
+    middle, centred = _centred(x, axis, mean)
+    return middle, mean(square(centred), axis, keepdims=True)

@@ -1,0 +1,24 @@
+"""Residuals stay with a result for as long as it lives, and with nothing else."""
+
+import numpy as np
+
+import tinygrad_bn as tg
+from tinygrad_bn.ops import residuals
+from tinygrad_bn.ops.residuals import keep, kept
+
+
+def test_they_are_kept_with_an_array_and_go_with_it():
+    before = len(residuals._KEPT)
+    result, residual = np.ones(3), np.zeros(2)
+    assert keep(result, residual) is result
+    (found,) = kept(result)
+    assert found is residual
+    assert kept(result.copy()) is None
+    del result
+    assert len(residuals._KEPT) == before
+
+
+def test_nothing_is_kept_with_what_is_no_array():
+    result = tg.tensor([1.0])
+    assert keep(result, np.zeros(2)) is result
+    assert kept(result) is None
