@@ -42,7 +42,7 @@ def form(step: Step) -> Form | None:
 
 def _ufunc(function: np.ufunc, step: Step) -> Form | None:
     if function == np.matmul:  # of matrices dot gives the same bits; of vectors it does not
-        matrices = _is_product(step) and all(value.sample.ndim == 2 for value in step.inputs())
+        matrices = _is_product(step) and all(value.sample.ndim == 2 for value in step.inputs)
         return (np.ndarray.dot, "{0}.dot({1}, {out})") if matrices else (function, "f({0}, {1}, {out})")
     if len(step.args) != function.nin:
         return None

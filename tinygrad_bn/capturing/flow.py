@@ -82,6 +82,7 @@ class Step:
         function: as the text has it: a ufunc, `np.add.reduce`, `np.ndarray.dot`, `getattr`, or any other callable.
         args: with `Value`s for arrays; numbers, settings, and lists and tuples of all these stand as they are.
         options: the keyword arguments, likewise.
+        inputs: the values among the arguments and options.
         result: the value it makes.
         view: the value whose memory the result shows, or None.
         scope: the path of the module that was at work, such as "layers.1".
@@ -89,7 +90,7 @@ class Step:
         place: "file:line" of the user's code.
     """
 
-    __slots__ = ("args", "function", "label", "options", "place", "result", "scope", "view")
+    __slots__ = ("args", "function", "inputs", "label", "options", "place", "result", "scope", "view")
 
     def __init__(
         self,
@@ -105,6 +106,7 @@ class Step:
         self.function = function
         self.args = tuple(args)
         self.options = dict(options)
+        self.inputs = list(values_in((*self.args, *self.options.values())))
         self.result = Value(sample, self)
         self.view = view
         self.scope, self.label, self.place = scope, label, place
@@ -122,16 +124,6 @@ class Step:
     def is_elementwise(self) -> bool:
         """Whether every element of the result depends on the same elements of the arguments alone."""
         return isinstance(self.function, np.ufunc) and self.function.signature is None and not self.options
-
-    def inputs(self) -> list[Value]:
-        """The values among the arguments and options."""
-        found: list[Value] = []
-        for arg in (*self.args, *self.options.values()):
-            if type(arg) is Value:
-                found.append(arg)
-            elif type(arg) in (list, tuple):
-                found.extend(values_in(arg))
-        return found
 
 
 class Store:
@@ -206,7 +198,7 @@ class Flow:
 
     def sources(self) -> dict[Value, None]:
         """The values that no step makes, in the order in which they are first needed."""
-        used = [value for step in self.steps for value in step.inputs()]
+        used = [value for step in self.steps for value in step.inputs]
         return dict.fromkeys(value for value in [*used, *self.ends()] if not isinstance(value.origin, Step))
 
 

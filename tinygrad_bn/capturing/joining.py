@@ -100,7 +100,7 @@ def _signature(value: Any, depth: int = _DEPTH) -> Any:
 
 def _is_elementwise(step: Step) -> bool:
     """Whether it is elementwise on arrays of its own shape."""
-    return step.is_elementwise and all(value.shape in ((), step.result.shape) for value in step.inputs())
+    return step.is_elementwise and all(value.shape in ((), step.result.shape) for value in step.inputs)
 
 
 class _Joining:

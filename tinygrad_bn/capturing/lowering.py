@@ -161,7 +161,7 @@ class _Lowering:
         if key in self._numbered:
             return self._numbered[key]
         step = Step(function, args, options, np.empty(0), **about)
-        inputs = list(step.inputs())
+        inputs = step.inputs
         if sample is None:
             sample = function(*[arg.sample if isinstance(arg, Value) else arg for arg in args])
         if all(isinstance(value.origin, Constant) for value in inputs):

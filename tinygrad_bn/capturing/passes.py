@@ -24,7 +24,7 @@ def without_unused_steps(flow: Flow) -> None:
     for step in reversed(flow.steps):
         if step.result in needed:
             steps.append(step)
-            needed.update(step.inputs())
+            needed.update(step.inputs)
             if step.view is not None:
                 needed.add(step.view)
     flow.steps = steps[::-1]

@@ -55,12 +55,12 @@ class Places:
         for at, step in enumerate(steps):
             if step.function is gathered:
                 self._lay_out(step)
-                if all(last[part] <= at for part in step.inputs()):
+                if all(last[part] <= at for part in step.inputs):
                     self._block_of[step.result] = self.blocks[-1]
         self._kept = {value for value, at in last.items() if at >= len(sections.compute)}
         for at, step in enumerate(steps):
             self._place(step, at, last, step.result in late)
-            for value in {shown(value) for value in [*step.inputs(), step.result]}:
+            for value in {shown(value) for value in [*step.inputs, step.result]}:
                 if last.get(value, at) <= at and value in self._block_of:
                     self._free.append(self._block_of.pop(value))
 
@@ -69,7 +69,7 @@ class Places:
         flat = self.arrays[step.result] = np.empty_like(step.result.sample)
         self.blocks.append(flat.view(np.uint8))
         start = 0
-        for part in step.inputs():
+        for part in step.inputs:
             size = part.sample.size
             fits = isinstance(part.origin, Step) and part.origin.view is None and part.sample.flags.c_contiguous
             if fits and part not in self._slots:
@@ -106,8 +106,8 @@ class Places:
             self.arrays[result] = np.empty_like(result.sample)
             return
         block = None
-        for value in step.inputs() if step.is_elementwise else ():
-            if any(shown(other) is value and other is not value for other in step.inputs()):
+        for value in step.inputs if step.is_elementwise else ():
+            if any(shown(other) is value and other is not value for other in step.inputs):
                 continue  # it is also read in another order
             fits = value.shape == result.shape and value.sample.strides == result.sample.strides
             if fits and value in self._block_of and last[value] <= at and value.dtype == result.dtype:
@@ -146,7 +146,7 @@ def _last_uses(flow: Flow, steps: list[Step]) -> dict[Value, int]:
     """At which step each value is needed for the last time, itself or through a view of it."""
     last: dict[Value, int] = {}
     for at, step in enumerate(steps):
-        for value in step.inputs():
+        for value in step.inputs:
             last[shown(value)] = last[value] = at
     for value in flow.ends():
         last[shown(value)] = last[value] = len(steps)

@@ -177,7 +177,7 @@ class _Writing:
     def _brought(self, step: Step) -> Iterator[str]:
         """Copies of the parts that were not made in their places."""
         flat, start = self.places.arrays[step.result], 0
-        for part in step.inputs():
+        for part in step.inputs:
             place = flat[start : start + part.sample.size].reshape(part.shape)
             start += part.sample.size
             made = self.places.arrays.get(part)

@@ -75,17 +75,17 @@ def _late(flow: Flow) -> dict[Step, Conditions]:
         fits = shapes.get(result) == (result.shape, result.dtype)
         if result not in early and len(asking) == 1 and fits and step.is_elementwise and _lies_ready(step):
             late[step] = next(iter(asking))
-            for value in step.inputs():
+            for value in step.inputs:
                 wanted.setdefault(value, set()).update(asking)
                 shapes.setdefault(value, shapes[result])
         else:
-            early.update(step.inputs())
+            early.update(step.inputs)
     return late
 
 
 def _lies_ready(step: Step) -> bool:
     """Whether its arrays lie ready: no argument of the call, and no draw, is among them."""
-    return not any(_comes_anew(shown(value).origin) for value in step.inputs())
+    return not any(_comes_anew(shown(value).origin) for value in step.inputs)
 
 
 def _comes_anew(origin: object) -> bool:

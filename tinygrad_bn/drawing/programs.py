@@ -26,7 +26,7 @@ class _Reading:
             if kind != "constant" or value.shape or value in ends:
                 self._nodes[value] = graph.add(Node(kind, self.flow.called(value), [_array(value)]))
         for step in self.flow.steps:
-            arguments = [self._nodes[value] for value in step.inputs() if value in self._nodes]
+            arguments = [self._nodes[value] for value in step.inputs if value in self._nodes]
             about = [_array(step.result), step.label]
             node = Node("operation", step.called, about, arguments, ordered=True, scope=self._scope(step))
             self._nodes[step.result] = graph.add(node)

@@ -27,7 +27,7 @@ class Accumulation:
 
 def accumulations(flow: Flow) -> dict[Value, Accumulation]:
     """The products that are wanted for nothing but a velocity's next step."""
-    uses = Counter(value for step in flow.steps for value in step.inputs())
+    uses = Counter(value for step in flow.steps for value in step.inputs)
     uses.update(flow.ends())
     found: dict[Value, Accumulation] = {}
     if len({store.conditions for store in flow.stores}) > 1:

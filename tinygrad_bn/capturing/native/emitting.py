@@ -238,7 +238,7 @@ def _last_of_their_kind(flow: Flow) -> set[Value]:
     """The values that other operations use, as against those on the way within one."""
     found = set(flow.ends())
     for step in flow.steps:
-        for value in step.inputs():
+        for value in step.inputs:
             maker = value.origin
             if isinstance(maker, Step) and (maker.label, maker.scope, maker.place) != (
                 step.label,

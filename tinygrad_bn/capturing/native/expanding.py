@@ -126,7 +126,7 @@ class _Expanding:
             self._new[old.result] = Value(sample, Constant())
             return
         expand = _expansion(step)
-        if expand is None or all(isinstance(value.origin, Constant) for value in step.inputs()):
+        if expand is None or all(isinstance(value.origin, Constant) for value in step.inputs):
             self._new[old.result] = self._write(step)
             return
         made = expand(Writer(step, self._write, self._expect, self.flow.steps))
@@ -136,7 +136,7 @@ class _Expanding:
 
     def _write(self, step: Step) -> Value:
         """The value of a step: a constant if it is made of constants, an old one if such a step has been written."""
-        inputs = list(step.inputs())
+        inputs = step.inputs
         if inputs and all(isinstance(value.origin, Constant) for value in inputs):
             sample = _evaluated(step.function, step.args, step.options)
             return Value(sample, Weight(f"{step.scope}.{step.label}"))
