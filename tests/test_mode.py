@@ -8,7 +8,7 @@ import pytest
 
 import tinygrad_bn as tg
 from tinygrad_bn import ops
-from tinygrad_bn.mode import Mode, Recorder, current, frozen_state, using
+from tinygrad_bn.mode import Following, Mode, Recorder, current, frozen_state, using
 from tinygrad_bn.variables import State
 
 
@@ -160,6 +160,33 @@ def test_a_mode_and_a_recorder_do_nothing_by_default():
         assert y.tolist() == [2.0]
         State([1.0]).assign([2.0])
     assert y.source[0] is tg.multiply
+
+
+def test_it_is_known_which_modules_are_at_work_and_the_recorder_around_hears_of_them_too():
+    class Diary(Following):
+        def __init__(self, other=None):
+            super().__init__(other)
+            self.homes = []
+
+        def note(self, tensor):
+            self.homes.append([type(module).__name__ for module in self.open])
+            super().note(tensor)
+
+    class Outer(tg.Module):
+        def __init__(self):
+            self.inner = tg.layers.Activation("relu")
+
+        def forward(self, x):
+            return self.inner(x * 2) + 1
+
+    outer = Diary()
+    inner = Diary(outer)
+    with using(recorder=inner):
+        Outer()(tg.tensor([1.0]))
+        with pytest.raises(tg.errors.ShapeError):
+            tg.Sequential([tg.layers.Dense(2, input_shape=(3,))])(tg.tensor([1.0]))
+    assert inner.homes == outer.homes == [["Outer"], ["Outer", "Activation"], ["Outer"]]
+    assert inner.open == outer.open == []
 
 
 def draw():

@@ -121,10 +121,35 @@ class Relay(Recorder):
         self.other.leave(module)
 
 
-def _count(counter: Any) -> None:
+class Following(Relay):
+    """Knows which modules are at work, and hands everything on.
+
+    Attributes:
+        open: these modules, the innermost last.
+    """
+
+    def __init__(self, other: Recorder | None = None) -> None:
+        super().__init__(other)
+        self.open: list[Any] = []
+
+    def enter(self, module: Any) -> None:
+        self.open.append(module)
+        super().enter(module)
+
+    def leave(self, module: Any) -> None:
+        self.open.pop()
+        super().leave(module)
+
+
+def counting(counter: Any) -> None:
+    """The array of no dimensions is about to grow by 1: who may have to undo that is told."""
     journal = current().journal
     if journal is not None and not journal.noted(counter):
         journal.note(counter, partial(counter.__setitem__, ..., counter.copy()))
+
+
+def _count(counter: Any) -> None:
+    counting(counter)
     counter += 1
 
 
@@ -275,3 +300,17 @@ def frozen_state() -> Iterator[None]:
     finally:
         with using(journal=None):  # bringing back is no news for a journal around this one
             journal.undo()
+
+
+@contextmanager
+def undone_on_error() -> Iterator[None]:
+    """Within it an error undoes the updates of variables and generators."""
+    outer, journal = current().journal, Journal()
+    try:
+        with using(journal=journal):
+            yield
+    except BaseException:
+        with using(journal=None):  # bringing back is no news for the journal around this one
+            journal.undo()
+        raise
+    journal.hand_on(outer)

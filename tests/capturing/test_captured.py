@@ -511,7 +511,7 @@ def test_a_label_that_is_no_class_stops_a_replay(wrong):
     step(X, LABELS)
     before, labels = bits(net), LABELS.copy()
     labels[3] = wrong
-    with pytest.raises(ValueError, match="y_true from 0 to 1; got something outside"):
+    with pytest.raises(ValueError, match="labels from 0 to 1; got something else"):
         step(X, labels)
     assert bits(net) == before
 

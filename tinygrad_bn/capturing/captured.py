@@ -18,11 +18,13 @@ from tinygrad_bn.capturing.programs import Program
 from tinygrad_bn.capturing.surroundings import Settings, Surroundings
 from tinygrad_bn.errors import CaptureBusyError
 from tinygrad_bn.mode import Mode, current
+from tinygrad_bn.names import checked
 
 _MOST = 16
 """So many programs are kept for a function; the one that has not run for longest makes room."""
 
 
+@checked
 def capture(function: Callable[..., Any] | None = None, *, executor: str | None = None) -> Any:
     """The same function, recorded at its first call of each kind, and replayed from then on: without Python's share.
 

@@ -154,7 +154,8 @@ class Flow:
         results: the values handed out.
         checks: pairs of a value, of one truth value, and the function that gives the exception to raise if it is false.
         names: of the variables, their paths in the modules that ran.
-        actions: pairs of what is to be called once the stores are done, and the conditions it shares with them.
+        counters: pairs of an array of no dimensions, which grows by 1 once the stores are done, and the conditions that
+            it shares with them.
     """
 
     def __init__(self) -> None:
@@ -165,7 +166,7 @@ class Flow:
         self.stores: list[Store] = []
         self.results: list[Value] = []
         self.checks: list[tuple[Value, Callable[[], Exception]]] = []
-        self.actions: list[tuple[Callable[[], object], tuple[Value, ...]]] = []
+        self.counters: list[tuple[NDArray[Any], tuple[Value, ...]]] = []
 
     def kind(self, value: Value) -> str:
         """What a value is that no step makes: "input", "constant", "parameter" or "state"."""
@@ -193,7 +194,7 @@ class Flow:
             yield from store.conditions
         for good, _ in self.checks:
             yield good
-        for _, conditions in self.actions:
+        for _, conditions in self.counters:
             yield from conditions
 
     def sources(self) -> dict[Value, None]:

@@ -51,7 +51,7 @@ def lowered(recording: Recording, arguments: Sequence[Tensor], results: Sequence
     flow.results = [lowering.value(result) for result in results]
     flow.stores = list(lowering.stores.values())
     flow.checks = [(lowering.value(good), explain) for good, explain in recording.checks]
-    flow.actions = [(action, tuple(map(lowering.value, conditions))) for action, conditions in recording.actions]
+    flow.counters = [(counter, tuple(map(lowering.value, on))) for counter, on in recording.counters]
     return flow
 
 

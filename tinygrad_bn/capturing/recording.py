@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -19,7 +18,7 @@ from tinygrad_bn.callers import frame_outside, is_ours, users_line, warn
 from tinygrad_bn.capturing.flow import Feed
 from tinygrad_bn.capturing.keys import told
 from tinygrad_bn.errors import CaptureError
-from tinygrad_bn.mode import Recorder
+from tinygrad_bn.mode import Following
 from tinygrad_bn.ops.random import origin
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Variable
@@ -51,14 +50,14 @@ class Assigned:
         self.variable, self.data, self.writer, self.conditions = variable, data, writer, conditions
 
 
-class Recording(Recorder):
+class Recording(Following):
     """What has happened, in order.
 
     Attributes:
         events: what operations gave, and what was assigned.
         origins: for Tensors that no operation made: the Tensor whose values they show, or the feed they come from.
         checks: the Tensors that have to be true, with the exception for when one is not.
-        actions: what is to happen with the updates, and on which conditions.
+        counters: the arrays that grow by 1 with the updates, and on which conditions.
         modules: all modules that ran.
         arguments: the Tensors that stand for the arrays of the call.
         gradients: for the leaves whose gradient mattered, the one that was there before, and whether it was looked at.
@@ -66,15 +65,15 @@ class Recording(Recorder):
     """
 
     def __init__(self, arguments: Iterable[Tensor] = ()) -> None:
+        super().__init__()
         self.arguments = dict.fromkeys(arguments)
         self.events: list[Made | Assigned] = []
         self.origins: dict[Tensor, Tensor | Feed] = {}
         self.checks: list[tuple[Tensor, Callable[[], Exception]]] = []
-        self.actions: list[tuple[Callable[[], object], tuple[Tensor, ...]]] = []
+        self.counters: list[tuple[Any, tuple[Tensor, ...]]] = []
         self.modules: dict[Any, None] = {}
         self.gradients: dict[Tensor, tuple[Tensor | None, bool]] = {}
         self.refusal: CaptureError | None = None
-        self._running: list[Any] = []
         self._homes: dict[Tensor, tuple[Any, Any]] = {}
         self._pulled: tuple[Any, Any] = (None, None)
         self._fixed: list[Any] = []
@@ -87,7 +86,7 @@ class Recording(Recorder):
         for arg in tensor.source[1]:
             if isinstance(arg, Tensor) and arg.version is not None and not isinstance(arg, Variable):
                 self._refuse_if_overwritten(arg)
-        root, module = (self._running[0], self._running[-1]) if self._running else self._pulled
+        root, module = (self.open[0], self.open[-1]) if self.open else self._pulled
         self._homes[tensor] = root, module
         self.events.append(Made(tensor, root, module, users_line()))
         if any(type(arg) is np.ndarray and arg.size > 1 for arg in tensor.source[1]):
@@ -198,7 +197,7 @@ class Recording(Recorder):
 
     def count(self, counter: Any) -> None:
         conditions = self._holding()
-        self.actions.append((partial(np.add, counter, 1, counter), conditions))
+        self.counters.append((counter, conditions))
         if all(condition.value.all() for condition in conditions):
             super().count(counter)
 
@@ -211,11 +210,8 @@ class Recording(Recorder):
         self._pulled = (None, None) if vertex is None else self._homes.get(vertex, (None, None))
 
     def enter(self, module: Any) -> None:
+        super().enter(module)
         self.modules[module] = None
-        self._running.append(module)
-
-    def leave(self, module: Any) -> None:
-        self._running.pop()
 
     def variables(self) -> Iterable[Variable]:
         """All variables that were read or written, each once."""

@@ -18,6 +18,7 @@ from tinygrad_bn.capturing.flow import Flow, Step, Store, Value
 from tinygrad_bn.capturing.joining import Together, gathered, joined
 from tinygrad_bn.capturing.placing import Places
 from tinygrad_bn.capturing.sections import Sections
+from tinygrad_bn.mode import counting
 from tinygrad_bn.variables import Variable
 from tinygrad_bn.variables import written as announced
 
@@ -55,8 +56,8 @@ class Replay:
             self._lived += [(store.variable, store.variable.value) for store in self.flow.stores]
         self._moves = moves  # last: an interrupted plan is none
 
-    def run(self, arrays: Sequence[NDArray[Any]], act: bool = True) -> list[NDArray[Any]]:
-        """The results for these arguments; then the variables are updated, and, with `act`, the actions happen.
+    def run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The results for these arguments; then the variables are updated, and the counters grow.
 
         Raises:
             Exception: what a check gives; no variable has been written then.
@@ -72,20 +73,21 @@ class Replay:
             if not known[good].all():
                 raise explain()
         commits = [part for part in self._commits if all(known[condition].all() for condition in part[0])]
-        actions = [
-            action
-            for action, conditions in (flow.actions if act else ())
-            if all(known[condition].all() for condition in conditions)
+        counters = [
+            counter for counter, conditions in flow.counters if all(known[condition].all() for condition in conditions)
         ]
         for *_, writers in commits:
             for writer, variables in writers.items():
                 announced(variables, writer)
+        for counter in counters:
+            counting(counter)
+        advances = [partial(np.add, counter, 1, counter) for counter in counters]
         if len(commits) == 1:
             _, steps, copies, _ = commits[0]
-            row = [*steps, *copies, *actions]
+            row: list[Callable[[], object]] = [*steps, *copies, *advances]
         else:  # all groups compute before one of them copies: another may read the old numbers
             row = [step for part in commits for step in part[1]] + [copy for part in commits for copy in part[2]]
-            row += actions
+            row += advances
         with np.errstate(all="ignore"):
             deque(map(call, row), maxlen=0)  # in C from end to end: no signal is handled in between
         return results
@@ -110,7 +112,7 @@ def asked(flow: Flow) -> list[Value]:
     """The values that Python looks at between the two sections, each once."""
     values = [good for good, _ in flow.checks]
     values += [condition for store in flow.stores for condition in store.conditions]
-    values += [condition for _, conditions in flow.actions for condition in conditions]
+    values += [condition for _, conditions in flow.counters for condition in conditions]
     return list(dict.fromkeys(values))
 
 

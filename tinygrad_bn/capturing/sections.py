@@ -63,7 +63,7 @@ def _late(flow: Flow) -> dict[Step, Conditions]:
     late: dict[Step, Conditions] = {}
     wanted: dict[Value, set[Conditions]] = {}
     early = {*flow.results, *(good for good, _ in flow.checks)}
-    for conditions in [store.conditions for store in flow.stores] + [conditions for _, conditions in flow.actions]:
+    for conditions in [store.conditions for store in flow.stores] + [conditions for _, conditions in flow.counters]:
         early.update(conditions)
     shapes = {}
     for store in flow.stores:

@@ -93,7 +93,12 @@ class Settings:
         functions: Iterable[Surroundings] = (),
     ) -> None:
         met = [thing for thing in things if _has_settings(thing)]
-        met += [value for thing in met for value in vars(thing).values() if _tells(value)]
+        met += [
+            value
+            for thing in met
+            for name, value in vars(thing).items()
+            if _tells(value) and name not in getattr(thing, "counters", ())
+        ]
         self._parameters = list(parameters)
         rules = [rule for each in self._parameters for rule in (each.regularizer, each.constraint)]
         met += [rule for rule in rules if _tells(rule)]

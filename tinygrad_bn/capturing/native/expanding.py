@@ -109,7 +109,7 @@ class _Expanding:
             if store.variable.size
         ]
         flow.checks += [(self._now(good), explain) for good, explain in old.checks]
-        flow.actions = [(action, self._all_now(conditions)) for action, conditions in old.actions]
+        flow.counters = [(counter, self._all_now(conditions)) for counter, conditions in old.counters]
 
     def _now(self, value: Value) -> Value:
         return self._new.get(value, value)

@@ -309,5 +309,5 @@ def _asked(flow: Flow) -> Iterator[Value]:
     """The values that Python looks at before anything is updated."""
     for good, _ in flow.checks:
         yield good
-    for conditions in [store.conditions for store in flow.stores] + [conditions for _, conditions in flow.actions]:
+    for conditions in [store.conditions for store in flow.stores] + [conditions for _, conditions in flow.counters]:
         yield from conditions

@@ -13,6 +13,7 @@ from tinygrad_bn.capturing.native.building import compiled
 from tinygrad_bn.capturing.native.calling import Calling, aligned, entry, is_variable
 from tinygrad_bn.capturing.native.emitting import Source
 from tinygrad_bn.capturing.native.unrolling import Text
+from tinygrad_bn.mode import count
 from tinygrad_bn.variables import Variable
 
 if TYPE_CHECKING:
@@ -74,9 +75,9 @@ class NativeProgram:
                 text.announce(self._stores(number))
                 text.add(f"{text.named(calling.section(number))}()")
         text.add(f"results = [{', '.join(f'{text.named(self._shown(value))}.copy()' for value in flow.results)}]")
-        for action, conditions in flow.actions:
+        for counter, conditions in flow.counters:
             with text.where(truths[condition] for condition in conditions):
-                text.add(f"{text.named(action)}()")
+                text.add(f"{text.named(count)}({text.named(counter)})")
         return text.function("arrays", "results")
 
     def _stores(self, section: int) -> list[Store]:
