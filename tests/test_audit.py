@@ -193,12 +193,15 @@ def test_inputs_that_widen_the_computation_are_found():
         ("glorot_uniform", "tanh"),
         ("glorot_normal", "sigmoid"),
         (tg.initializers.GlorotNormal(), "softmax"),
-        ("orthogonal", "relu"),  # of other laws nothing is said
+        ("orthogonal", "tanh"),
+        (tg.initializers.Orthogonal(gain=2**0.5), "relu"),
+        (tg.initializers.RandomNormal(stddev=(2 / 6) ** 0.5), "relu"),
+        (tg.initializers.RandomNormal(stddev=(2 / 8) ** 0.5), "relu"),  # for the way back
+        (tg.initializers.RandomUniform(-((3 / 6) ** 0.5), (3 / 6) ** 0.5), "selu"),
         ("he_normal", "linear"),
         ("glorot_uniform", "silu"),  # where sigmoid is a gate, not the activation
         ("he_normal", "silu"),
         ("glorot_uniform", "mish"),
-        ("random_normal", "tanh"),
     ],
 )
 def test_initializers_that_suit(initializer, activation):
@@ -216,6 +219,12 @@ def test_initializers_that_suit(initializer, activation):
         (tg.initializers.HeUniform, "tanh", "glorot_uniform"),
         ("he_normal", "sigmoid", "glorot_uniform"),
         (tg.initializers.HeNormal(), "softmax", "glorot_uniform"),
+        (tg.initializers.RandomNormal(stddev=5.0), "relu", "he_normal"),
+        ("random_normal", "tanh", "glorot_uniform"),
+        ("orthogonal", "relu", "he_normal"),
+        (tg.initializers.Orthogonal(gain=2**0.5), "tanh", "glorot_uniform"),
+        (tg.initializers.RandomNormal(stddev=(1 / 8) ** 0.5), "selu", "lecun_normal"),
+        (tg.initializers.Constant(0.5), "relu", "he_normal"),  # whose units stay alike
     ],
 )
 def test_initializers_that_do_not_suit(initializer, activation, suits):
@@ -226,6 +235,31 @@ def test_initializers_that_do_not_suit(initializer, activation, suits):
         (finding,) = model.audit().findings
         assert (finding.kind, finding.path) == (MISMATCH, "layers.1.kernel")
         assert finding.found.endswith(f"before {activation}; {suits} suits it")
+
+
+@pytest.mark.parametrize("stddev", [0.01, 0.1, 1.0])
+def test_a_law_fits_by_its_variance_not_by_its_name(stddev):
+    """Of kernels of one variance 0.01 tanh wants 100 inputs, ReLU 200."""
+    for inputs in (2, 100, 200):
+        for activation, wanted in (("tanh", 1), ("relu", 2)):
+            kernel = Dense(inputs, activation, kernel_initializer=tg.initializers.RandomNormal(stddev=stddev))
+            fits = abs(stddev**2 * inputs - wanted) < 0.1
+            assert (found(network(kernel, shape=(inputs,)), MISMATCH) == []) == fits
+
+
+def test_nothing_is_said_of_an_initializer_that_tells_no_law():
+    class Mine(tg.initializers.Initializer):
+        def draw(self, shape, rng):
+            return 5 * rng.standard_normal(shape)
+
+    assert found(network(Dense(8, "relu", kernel_initializer=Mine()))) == []
+    model = Handmade(lambda m, h: tg.relu(h), kernel_initializer="a word of its own")
+    assert found(model, x=X) == []
+
+
+def test_a_module_written_by_hand_can_say_what_it_drew_from():
+    model = Handmade(lambda m, h: tg.relu(h), kernel_initializer=tg.initializers.GlorotUniform())
+    assert found(model, x=X) == [(MISMATCH, "kernel")]
 
 
 def test_only_the_first_activation_behind_a_kernel_judges_it():

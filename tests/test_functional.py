@@ -5,6 +5,7 @@ import pytest
 
 import tinygrad_bn as tg
 from tinygrad_bn.errors import NotBuiltError, SettingError, ShapeError
+from tinygrad_bn.module.functional import places
 
 X = np.random.default_rng(0).standard_normal((6, 3))
 
@@ -64,6 +65,17 @@ def test_a_parameter_held_twice_is_replaced_twice():
     f, parameters, state = tg.functional(model)
     y, _ = f({"first": 3 * parameters["first"]}, state, np.ones(2, np.float32))
     assert y.tolist() == [9.0, 36.0]
+
+
+def test_things_are_found_wherever_modules_hold_them_and_each_place_once():
+    thing = tg.Parameter(np.ones(2))
+    inner = tg.Module()
+    inner.rows = [{"a": thing}, [thing]]
+    outer = tg.Module()
+    outer.inner, outer.again, outer.thing, outer.same = inner, inner, thing, inner.rows
+    found = places(outer, [thing])
+    assert all(holder[key] is value is thing for holder, key, value in found)
+    assert sorted(str(key) for _, key, _ in found) == ["0", "a", "thing"]
 
 
 def test_wrong_values_are_named(model):

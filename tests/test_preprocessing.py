@@ -28,6 +28,27 @@ def test_a_constant_feature_is_shifted_to_0():
     assert not standardizer.transform(x)[:, 0].any()
 
 
+@pytest.mark.parametrize("size", [1e150, 1e-150])
+def test_any_feature_whose_deviations_can_be_squared_is_standardized(size):
+    z = tg.Standardizer().fit_transform(size * rng.normal(size=(100, 2)))
+    np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-12)
+
+
+def test_deviations_that_cannot_be_squared_are_refused_and_their_feature_is_named():
+    for beyond in (1e155, 1.7e308):
+        x = np.array([[1.0, beyond], [2.0, -beyond]])
+        with pytest.raises(ValueError, match=r"square; got some beyond 1e154, the first in x\[:, 1\]$"):
+            tg.Standardizer().fit(x)
+
+
+def test_deviations_whose_squares_vanish_are_those_of_a_constant():
+    x = np.array([[1e-200, 1.0], [-1e-200, 2.0], [1e-300, 6.0]])
+    standardizer = tg.Standardizer().fit(x)
+    assert standardizer.scale[0] == 1
+    np.testing.assert_allclose(standardizer.transform(x)[:, 0], 0, atol=1e-199)
+
+
 def test_standardized_inputs_let_selu_begin_at_its_fixed_point():
     """Mean 0 and variance 1 in every pixel that varies, of real images, in float32 and from bytes."""
     (images, _), _ = tg.datasets.load_digits()

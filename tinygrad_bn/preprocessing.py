@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from tinygrad_bn.errors import NotBuiltError, ShapeError
+from tinygrad_bn.streaming import blocks, pooled
 from tinygrad_bn.tensors import as_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_ROWS = 4096  # at a time, so that float64 copies stay small
+_LEAST_VARIANCE = np.finfo(np.float64).tiny  # below it squares lose their digits
 
 
 class Standardizer:
     """(x - mean) / scale, feature by feature: mean 0 and standard deviation 1, the inputs that SELU needs.
 
-    A feature is one position of a sample of any shape. One that is constant is only shifted to 0: its scale is 1.
+    A feature is one position of a sample of any shape. One that is constant, or varies by less than 1.5e-154, is only
+    shifted to 0: its scale is 1.
 
     Attributes:
         mean: of each feature, float64, of the shape of a sample; None before `fit`.
@@ -34,26 +35,20 @@ class Standardizer:
         return "Standardizer()" if self.mean is None else f"Standardizer(fitted to samples of shape {self.mean.shape})"
 
     def fit(self, x: Any) -> Self:
-        """Learn mean and scale from x of shape (n, ...), in two passes in float64.
+        """Learn mean and scale from x of shape (n, ...), in float64.
 
         Raises:
             ShapeError: there is no sample.
             DtypeError: x is not made of real numbers.
-            ValueError: x is not finite.
+            ValueError: x is not finite, or varies too much for deviations to be squared in float64.
         """
         x = _samples("fit", x)
-        if x.dtype.kind == "f" and not (np.isfinite(x.min()) and np.isfinite(x.max())):
-            bad = np.argwhere(~np.isfinite(x))
-            first = ", ".join(map(str, bad[0]))
-            raise ValueError(
-                f"Standardizer.fit expects finite numbers; got {len(bad)} that are not, the first at x[{first}]"
-            )
-        varies = x.max(axis=0) > x.min(axis=0)  # exact, where a rounded mean would make a constant seem to vary
-        mean = np.where(varies, x.mean(axis=0, dtype=np.float64), x[0])
-        squares = np.zeros(x.shape[1:])
-        for block in _blocks(x):
-            squares += np.square(block - mean).sum(axis=0)
-        self.mean, self.scale = mean, np.where(varies, np.sqrt(squares / len(x)), 1.0)
+        moments = pooled(x)
+        variance = moments.variance()[0]
+        if not np.isfinite(variance).all():
+            raise _unfit(x, variance)
+        self.mean = np.asarray(moments.mean[0])
+        self.scale = np.where(variance < _LEAST_VARIANCE, 1.0, np.sqrt(variance))
         return self
 
     def transform(self, x: Any) -> NDArray[Any]:
@@ -69,7 +64,7 @@ class Standardizer:
         if x.shape[1:] != self.mean.shape:
             raise ShapeError(f"Standardizer.transform expects samples of shape {self.mean.shape}; got {x.shape[1:]}")
         result = np.empty(x.shape, x.dtype if x.dtype.kind == "f" else np.float32)
-        for block, out in zip(_blocks(x), _blocks(result), strict=True):
+        for block, out in zip(blocks(x), blocks(result), strict=True):
             np.divide(block - self.mean, self.scale, out=out, casting="same_kind")
         return result
 
@@ -85,5 +80,11 @@ def _samples(method: str, x: Any) -> NDArray[Any]:
     return array
 
 
-def _blocks(x: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    return (x[start : start + _ROWS] for start in range(0, len(x), _ROWS))
+def _unfit(x: NDArray[Any], variance: Any) -> ValueError:
+    """The error that says which numbers have made a variance infinite, or no number."""
+    bad, wide = (np.argwhere(~np.isfinite(array)) for array in (x, variance))
+    said = "finite numbers" if len(bad) else "deviations that float64 can square"
+    came = f"{len(bad)} that are not, the first at x[" if len(bad) else "some beyond 1e154, the first in x[:, "
+    return ValueError(
+        f"Standardizer.fit expects {said}; got {came}{', '.join(map(str, (bad if len(bad) else wide)[0]))}]"
+    )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tinygrad_bn.diagnostics.batch_normalization import LayerRecalibration, Moments, Recalibration
+from tinygrad_bn.diagnostics.batch_normalization import LayerRecalibration, Recalibration
 from tinygrad_bn.errors import CaptureError, NotBuiltError, SettingError
 from tinygrad_bn.layers import Activation, BatchNormalization, Dense, Dropout, Flatten, Input, LayerNormalization
 
@@ -104,17 +104,6 @@ def test_the_pooled_variance_is_that_of_the_batches_and_that_of_their_means():
     np.testing.assert_allclose(state["layers.0.moving_variance"], within + between, rtol=1e-12)
 
 
-def test_moments_do_not_depend_on_the_batches_nor_cancel():
-    x = (1e6 + RNG.normal(size=(999, 3))).astype(np.float32)
-    moments = Moments()
-    for batch in np.split(x, [1, 400, 402]):
-        moments.add(batch, 0)
-    exact = x.astype(np.float64)
-    assert moments.count == 999
-    np.testing.assert_allclose(moments.mean, exact.mean(axis=0, keepdims=True), rtol=1e-14)
-    np.testing.assert_allclose(moments.squares / 999, exact.var(axis=0, keepdims=True), rtol=1e-9)
-
-
 def test_no_batch_is_left_with_a_single_sample():
     x = data(9)
     model = tg.Sequential([Input(4, dtype=np.float64), bn(momentum=0.0), dense(3), bn()])
@@ -185,6 +174,23 @@ def test_a_model_that_is_not_built_is_built():
 
 
 # Recalibration: reports and refusals
+
+
+def test_a_layer_that_no_call_reaches_is_named_and_nothing_changes():
+    class Half(tg.Module):
+        def __init__(self):
+            self.used, self.spare = bn(input_shape=[4]), bn(input_shape=[4])
+
+        def forward(self, x):
+            return self.used(x)
+
+    model = Half()
+    before = model.state_dict()
+    with pytest.raises(ValueError, match=r'BatchNormalization "spare" to be called; no call reached it: freeze_'):
+        tg.recalibrate_batch_normalization(model, data())
+    assert all(np.array_equal(value, before[path]) for path, value in model.state_dict().items())
+    model.spare.freeze_statistics()
+    assert [row.path for row in tg.recalibrate_batch_normalization(model, data()).layers] == ["used"]
 
 
 def test_the_report_says_how_far_the_statistics_moved(tmp_path):

@@ -46,6 +46,19 @@ def test_a_linear_network_by_hand(batch):
     assert flow.hidden == flow.layers[:1]
 
 
+def test_signal_and_gradient_are_norms_by_the_root_of_the_number_of_elements(batch):
+    x, labels = batch
+    model = dense(5, 4, 3)
+    loss = tg.losses.SparseCategoricalCrossentropy()(labels, model(x))
+    loss.backward()
+    for layer, (path, kernel) in zip(
+        gradient_flow(model, x, labels, CROSSENTROPY).layers, list(model.named_parameters())[::2], strict=True
+    ):
+        assert layer.path == path
+        norm = float(np.linalg.norm(kernel.grad))
+        assert layer.gradient * math.sqrt(kernel.size) == pytest.approx(norm, rel=1e-5)
+
+
 def test_a_loss_that_does_not_look_for_logits_is_computed_from_the_probabilities(batch):
     x, labels = batch
     model, truth = dense(5, 4, 3), np.eye(3, dtype=np.float32)[labels]

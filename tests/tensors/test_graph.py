@@ -1,4 +1,4 @@
-"""What a Tensor remembers: long chains, memory, copies."""
+"""What a Tensor remembers: long chains, memory, copies; and how that is read."""
 
 import contextlib
 import copy
@@ -12,6 +12,7 @@ import pytest
 
 import tinygrad_bn as tg
 from tinygrad_bn.mode import Recorder, using
+from tinygrad_bn.tensors.graph import ancestors, arguments, consumers, made, moved, source
 
 
 def chain(x, length):
@@ -191,3 +192,34 @@ def test_a_recorder_is_asked_before_python_sees_a_value():
         asked = len(watcher.asked)
         assert (len(x), x.shape, np.shape(x), np.zeros_like(x).dtype) == (1, (1,), (1,), np.float32)
         assert len(watcher.asked) == asked
+
+
+# Reading it
+
+LEAF = tg.Parameter(np.arange(6.0).reshape(2, 3))
+
+
+def test_a_leaf_was_made_by_nothing_and_leads_only_to_itself():
+    assert (made(LEAF), arguments(LEAF), ancestors(LEAF), moved(LEAF)) == (None, [], {LEAF}, LEAF)
+
+
+def test_what_made_a_result_and_from_what():
+    y = tg.clip(LEAF, 0.0, 4.0) * LEAF
+    clipped = arguments(y)[0]
+    assert (made(y), arguments(y), source(y)[1]) == (tg.multiply, [clipped, LEAF], (clipped, LEAF))
+    assert arguments(LEAF * 2.0) == [LEAF]
+    assert arguments(LEAF * LEAF) == [LEAF, LEAF]
+    assert ancestors(y) >= {y, clipped, LEAF}
+    assert y not in ancestors(clipped)
+
+
+def test_those_that_were_computed_from_it():
+    y = LEAF + 1.0
+    z = y * y
+    assert consumers([y, z]) == {LEAF: [y], y: [z, z]}
+
+
+def test_numbers_that_only_change_places_stay_the_same_numbers():
+    assert moved(LEAF.T.reshape(6).astype("float32")) is LEAF
+    doubled = LEAF * 2.0
+    assert moved(tg.broadcast_to(doubled, (4, 2, 3))) is doubled

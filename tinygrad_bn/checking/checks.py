@@ -13,11 +13,13 @@ from tinygrad_bn.checking.ladder import Array
 from tinygrad_bn.checking.projections import Projection
 from tinygrad_bn.checking.subjects import Subject
 from tinygrad_bn.errors import SettingError
+from tinygrad_bn.names import checked
 
 DIRECTIONS = 3
 """Random directions that move all elements, for an argument that has too many to be checked one by one."""
 
 
+@checked
 def gradcheck(
     f_or_module: Callable[..., Any],
     /,

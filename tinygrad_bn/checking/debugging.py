@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_bn.callers import frame_outside
-from tinygrad_bn.mode import Recorder, Relay, current, using
+from tinygrad_bn.mode import Following, current, using
 from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.tensors.graph import source
 
 
 @contextmanager
@@ -27,40 +28,27 @@ def debug() -> Iterator[None]:
         yield
 
 
-class _Debugger(Relay):
+class _Debugger(Following):
     """Looks at every result, after showing it to the recorder that was at work before."""
-
-    def __init__(self, other: Recorder | None) -> None:
-        super().__init__(other)
-        self._modules: list[Any] = []
 
     def note(self, tensor: Tensor) -> None:
         super().note(tensor)
         if tensor.dtype.kind == "f" and not np.isfinite(tensor.value).all():
             raise FloatingPointError(self._report(tensor))
 
-    def enter(self, module: Any) -> None:
-        self._modules.append(module)
-        super().enter(module)
-
-    def leave(self, module: Any) -> None:
-        self._modules.pop()
-        super().leave(module)
-
     def _report(self, tensor: Tensor) -> str:
-        assert tensor.source is not None  # whatever a recorder is shown remembers how it was made
-        primitive, args, settings = tensor.source
+        primitive, args, settings = source(tensor)
         chosen = "".join(f", {name}={value!r}" for name, value in settings.items())
         lines = [f"{primitive.__name__} gave {_range(tensor.value)}{chosen}"]
         lines += [f"  argument {position}: {_range(np.asarray(_value(arg)))}" for position, arg in enumerate(args)]
-        if self._modules:
+        if self.open:
             lines.append(f"  in {self._place()}")
         lines.append(f"  at {_users_line()}")
         return "\n".join(lines)
 
     def _place(self) -> str:
         """The innermost module at work, by its path in the outermost."""
-        outermost, innermost = self._modules[0], self._modules[-1]
+        outermost, innermost = self.open[0], self.open[-1]
         named = outermost.named_modules() if hasattr(outermost, "named_modules") else ()
         path = next((path for path, module in named if module is innermost), "")
         return f"{path} ({type(innermost).__name__})" if path else type(innermost).__name__

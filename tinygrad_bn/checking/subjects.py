@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tinygrad_bn.errors import DtypeError
 from tinygrad_bn.mode import Recorder, frozen_state, using
 from tinygrad_bn.tensors import Tensor, Version, as_array
+from tinygrad_bn.tensors.graph import arguments
 from tinygrad_bn.variables import Variable
 
 Point = Sequence[NDArray[np.float64]]
@@ -122,8 +123,7 @@ class _Watch(Recorder):
         self.modules: list[Any] = []
 
     def note(self, tensor: Tensor) -> None:
-        args = tensor.source[1] if tensor.source is not None else ()
-        self.variables += [arg for arg in args if isinstance(arg, Variable) and arg.dtype.kind == "f"]
+        self.variables += [arg for arg in arguments(tensor) if isinstance(arg, Variable) and arg.dtype.kind == "f"]
 
     def enter(self, module: Any) -> None:
         dtype = getattr(module, "__dict__", {}).get("dtype")

@@ -12,6 +12,7 @@ from tinygrad_bn.checking.ladder import ROUNDING, Array
 from tinygrad_bn.checking.projections import Line, Projection, scales
 from tinygrad_bn.checking.subjects import Subject
 from tinygrad_bn.files import picture
+from tinygrad_bn.names import checked
 
 
 class TaylorTest:
@@ -63,6 +64,7 @@ class TaylorTest:
             axes.legend()
 
 
+@checked
 def taylor_test(f_or_module: Callable[..., Any], /, *inputs: Any, seed: int = 0) -> TaylorTest:
     """The rate at which |phi(x + t d) - phi(x) - t <gradient, d>| falls with t: 2 if the gradient is right, else 1.
 

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_bn import ops
+from tinygrad_bn.diagnostics.scales import logarithmic
 from tinygrad_bn.diagnostics.subjects import expect_module
 from tinygrad_bn.diagnostics.tables import finite, number, table
 from tinygrad_bn.files import picture
 from tinygrad_bn.layers import BatchNormalization
-from tinygrad_bn.mode import Recorder, expect_outside, frozen_state, using
+from tinygrad_bn.mode import Following, expect_outside, frozen_state, using
 from tinygrad_bn.models.data import samples
 from tinygrad_bn.module import Module, called
 from tinygrad_bn.module.settings import natural
+from tinygrad_bn.names import checked
+from tinygrad_bn.streaming import PooledMoments
 from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.tensors.graph import source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,11 +82,12 @@ class Recalibration:
                 linewidth=6,
             )
             times.axhline(1, color="#777777", linewidth=1)
-            times.set_yscale("log")
+            logarithmic(times)
             times.set_title("New variance / old variance, from the least to the largest", loc="left")
             times.set_xticks(places, [row.path for row in self.layers], rotation=30, horizontalalignment="right")
 
 
+@checked
 def recalibrate_batch_normalization(model: Module, x: Any, *, batch_size: int = 32) -> Recalibration:
     """Give every BatchNormalization the mean and variance of all that it sees while x passes once.
 
@@ -106,8 +111,8 @@ def recalibrate_batch_normalization(model: Module, x: Any, *, batch_size: int = 
 
     Raises:
         TypeError: it is no Module, or batches are not of x alone.
-        ValueError: there is no such layer; x is not finite, or the statistics of a layer are not, or are taken of one
-            value only.
+        ValueError: there is no such layer, or one that no call reaches; x is not finite, or the statistics of a layer
+            are not, or are taken of one value only.
 
     Reference: Ioffe and Szegedy (2015), Algorithm 2; Wu and Johnson (2021), section 3, for the law.
     """
@@ -144,47 +149,17 @@ def recalibrate_batch_normalization(model: Module, x: Any, *, batch_size: int = 
     return Recalibration(rows)
 
 
-class Moments:
-    """Count, mean and summed squared deviations of values that come in batches.
-
-    Reference: Chan, Golub and LeVeque (1983), Eq. 2.1.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean: Any = 0.0
-        self.squares: Any = 0.0
-
-    def add(self, x: NDArray[Any], axis: Any) -> None:
-        """Take in the values along `axis`, in float64."""
-        x = x.astype(np.float64)
-        mean = x.mean(axis=axis, keepdims=True)
-        count = x.size // mean.size
-        step, total = mean - self.mean, self.count + count
-        self.squares = self.squares + np.square(x - mean).sum(axis=axis, keepdims=True)
-        self.squares += np.square(step) * (self.count * count / total)
-        self.mean = self.mean + step * (count / total)
-        self.count = total
-
-
-class _Watcher(Recorder):
+class _Watcher(Following):
     """Measures what each layer standardizes."""
 
     def __init__(self, layers: Iterable[BatchNormalization]) -> None:
-        self.moments: dict[BatchNormalization, Moments] = {}
-        self._layers = set(layers)
-        self._open: list[Any] = []
-
-    def enter(self, module: Any) -> None:
-        self._open.append(module)
-
-    def leave(self, module: Any) -> None:
-        self._open.pop()
+        super().__init__()
+        self.moments = {layer: PooledMoments() for layer in layers}
 
     def note(self, tensor: Any) -> None:
-        primitive, arguments, settings = tensor.source
-        if primitive is ops.standardize and self._open and self._open[-1] in self._layers:
-            self.moments.setdefault(self._open[-1], Moments()).add(arguments[0].value, settings["axis"])
+        primitive, arguments, settings = source(tensor)
+        if primitive is ops.standardize and self.open[-1] in self.moments:
+            self.moments[self.open[-1]].add(arguments[0].value, settings["axis"])
 
 
 @contextmanager
@@ -226,12 +201,14 @@ def _expect_no_pair(name: str, batch: Any) -> None:
         raise TypeError(f"{name} expects batches of x alone; got a {type(batch).__name__} of arrays: leave out y")
 
 
-def _statistics(layer: BatchNormalization, moments: Moments, path: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def _statistics(layer: BatchNormalization, moments: PooledMoments, path: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """Mean and variance, in the shape in which the layer keeps them."""
     expected = f"recalibrate_batch_normalization expects {called(layer, path)}"
+    if not moments.count:
+        raise ValueError(f"{expected} to be called; no call reached it: freeze_statistics() of it, or remove it")
     if moments.count < 2:
         raise ValueError(f"{expected} to see several values for each mean and variance; got one")
-    mean, variance = moments.mean, moments.squares / (moments.count - bool(layer.unbiased))
+    mean, variance = moments.mean, moments.variance(ddof=int(layer.unbiased))
     if not np.isfinite(variance).all():
         raise ValueError(f"{expected} to see finite values; got some that are not, or are too large to be squared")
     return mean.reshape(layer.moving_mean.shape), variance.reshape(layer.moving_mean.shape)

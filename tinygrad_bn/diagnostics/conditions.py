@@ -15,6 +15,7 @@ from tinygrad_bn import layers as kinds
 from tinygrad_bn.diagnostics.propagation import is_selu
 from tinygrad_bn.diagnostics.structure import GraphLayer, Structure
 from tinygrad_bn.module import Module
+from tinygrad_bn.tensors.graph import made
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,8 +97,7 @@ def _activations(hidden: Sequence[GraphLayer]) -> Condition:
 
 
 def _called(layer: GraphLayer) -> str:
-    made = [step.source[0].__name__ for link in layer.nonlinearity for step in link.steps if step.source]
-    return " ".join(made) or "nothing"
+    return " ".join(made(step).__name__ for link in layer.nonlinearity for step in link.steps) or "nothing"
 
 
 def _weights(hidden: Sequence[GraphLayer]) -> Condition:
@@ -142,7 +142,7 @@ def _dense(model: Module, hidden: Sequence[GraphLayer]) -> Condition:
     for layer in hidden:
         mixing = [link for link in layer.links if link.kind == "mixing"]
         if mixing and not strange:
-            strange[layer.path] = f"followed by {mixing[0].after.source[0].__name__}" if mixing[0].after.source else ""
+            strange[layer.path] = f"followed by {made(mixing[0].after).__name__}"
     return Condition("dense layers only", not strange, _listed(strange) if strange else f"{len(hidden)} hidden layers")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tinygrad_bn.diagnostics.scales import logarithmic
 from tinygrad_bn.files import picture
 
 if TYPE_CHECKING:
@@ -63,17 +64,17 @@ def _draw_panel(
     colours: Any,
     field: Callable[[LayerFlow], float],
     title: str,
-    logarithmic: bool,
+    by_powers: bool,
 ) -> None:
     from matplotlib.ticker import MaxNLocator
 
     values = np.array([[field(layer) for layer in flow.hidden or flow.layers] for flow in flows], np.float64)
-    values[~np.isfinite(values) | (logarithmic & (values <= 0))] = np.nan
+    values[~np.isfinite(values) | (by_powers & (values <= 0))] = np.nan
     for place, line in enumerate(values.T):
         axes.plot(epochs, line, color=colours.to_rgba(place + 1), linewidth=1.5, marker=".", markersize=4)
     axes.set_title(title, loc="left", fontweight="bold", fontsize=10)
-    if logarithmic:
-        axes.set_yscale("log")
+    if by_powers:
+        logarithmic(axes)
     else:
         most = max(0.1, float(np.nanmax(values, initial=0.0)))
         axes.set_ylim(-0.03 * most, 1.1 * most)

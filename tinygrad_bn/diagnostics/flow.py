@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_bn import losses
 from tinygrad_bn.autodiff.gradients import gradients
-from tinygrad_bn.diagnostics.structure import GraphLayer, Structure, ancestors
+from tinygrad_bn.diagnostics.structure import GraphLayer, Structure
 from tinygrad_bn.diagnostics.subjects import expect_module
 from tinygrad_bn.diagnostics.tables import finite, number, table
 from tinygrad_bn.diagnostics.trend import Trend, trend
@@ -20,6 +20,7 @@ from tinygrad_bn.mode import Relay, current, frozen_state, using
 from tinygrad_bn.models.data import expect_result
 from tinygrad_bn.module import Module
 from tinygrad_bn.tensors import Tensor, as_array
+from tinygrad_bn.tensors.graph import ancestors
 
 VANISHING: Final = 1e-3
 EXPLODING: Final = 70.0
@@ -31,6 +32,9 @@ FADING: Final = 1e-2
 
 class LayerFlow(NamedTuple):
     """What passes through one layer, that is: one kernel.
+
+    A root mean square is the Euclidean norm divided by the root of the number of elements, so that layers of different
+    widths can be compared.
 
     Attributes:
         path: of the kernel, such as `layers.1.kernel`.
@@ -172,12 +176,6 @@ def gradient_flow(model: Module, x: Any, y: Any, loss: Any) -> GradientFlow:
         with using(recorder=Relay(current().recorder)):  # so that integers are remembered too
             output = expect_result(model, model(x, training=True))
         error = losses.get(loss)(y, output)
-        if not all(isinstance(each, Tensor) for each in (output, error)) or not {output, output.logits} & ancestors(
-            error
-        ):
-            raise ValueError(
-                "gradient_flow expects a loss of the model's outputs: the loss does not depend on the model's outputs"
-            )
         names = {parameter: path for path, parameter in model.named_parameters()}
         layers = Structure(error, _entering(error, output), names, x).layers
         if not layers:
@@ -203,10 +201,16 @@ def _row(layer: GraphLayer, signal: Tensor | None, gradient: Tensor | None) -> L
     )
 
 
-def _entering(error: Tensor, output: Tensor) -> Tensor:
+def _entering(error: Any, output: Any) -> Tensor:
     """What the loss was computed from: the output or, where it looked behind the activation, its logits."""
-    through = gradients(error, [output], allow_unused=True)[0]
-    return output if through is not None or output.logits is None else output.logits
+    if isinstance(output, Tensor) and isinstance(error, Tensor):
+        behind = ancestors(error)
+        for end in (output, output.logits):
+            if end in behind:
+                return end
+    raise ValueError(
+        "gradient_flow expects a loss of the model's outputs: the loss does not depend on the model's outputs"
+    )
 
 
 def _rms(gradient: Tensor | None) -> float:

@@ -12,16 +12,20 @@ from tinygrad_bn import ops
 from tinygrad_bn.diagnostics.subjects import expect_module
 from tinygrad_bn.errors import NotBuiltError, SettingError
 from tinygrad_bn.layers import Activation, BatchNormalization, Dense
-from tinygrad_bn.mode import Recorder, expect_outside, frozen_state, using
+from tinygrad_bn.mode import Following, expect_outside, frozen_state, using
 from tinygrad_bn.models import Sequential
 from tinygrad_bn.module import Module, called
-from tinygrad_bn.module.observing import arguments, example, made, moved, tensors
+from tinygrad_bn.module.functional import places
+from tinygrad_bn.module.observing import example, tensors
+from tinygrad_bn.names import checked
 from tinygrad_bn.tensors import Tensor, as_array
+from tinygrad_bn.tensors.graph import arguments, made, moved
 from tinygrad_bn.variables import Parameter, Variable
 
 AnyModule = TypeVar("AnyModule", bound=Module)
 
 
+@checked
 def fold_batch_normalization(model: AnyModule, x: Any = None, *, partial: bool = False) -> AnyModule:
     """A copy of the model, in inference mode, whose Dense layers do the work of the BatchNormalization after them.
 
@@ -65,26 +69,23 @@ def fold_batch_normalization(model: AnyModule, x: Any = None, *, partial: bool =
     return folded.eval()
 
 
-class _Calls(Recorder):
+class _Calls(Following):
     """One call of `model` in inference mode: which result was made inside which modules."""
 
     def __init__(self, model: Module, x: Tensor) -> None:
+        super().__init__()
         self._paths = {module: path for path, module in model.named_modules()}
         self._homes: dict[Tensor, tuple[Module, ...]] = {}
-        self._open: list[Module] = []
         self._times = Counter[Module]()
         with frozen_state(), using(recorder=self, gradients=False):
             self._outputs = set(tensors(model(x, training=False)))
 
     def note(self, tensor: Any) -> None:
-        self._homes[tensor] = tuple(self._open)
+        self._homes[tensor] = tuple(self.open)
 
     def enter(self, module: Any) -> None:
         self._times[module] += 1
-        self._open.append(module)
-
-    def leave(self, module: Any) -> None:
-        self._open.pop()
+        super().enter(module)
 
     def dense_before(self, layer: BatchNormalization) -> Dense | str:
         """The Dense that this layer can be folded into, or why there is none."""
@@ -139,7 +140,7 @@ def _fold(dense: Dense, layer: BatchNormalization) -> None:
     dense.kernel.assign(double(dense.kernel, 0.0) * slope, "fold_batch_normalization")
     if dense.bias is None:
         dense.bias = Parameter(bias.astype(dense.dtype), name="bias", trainable=dense.trainable)
-        dense.use_bias = True
+        vars(dense)["use_bias"] = True  # which a built layer does not let others set
     else:
         dense.bias.assign(bias, "fold_batch_normalization")
 
@@ -150,12 +151,7 @@ def _remove(layer: BatchNormalization, model: Module) -> None:
         if isinstance(module, Sequential) and layer in module.layers:
             module.layers = [each for each in module.layers if each is not layer]
     nothing = Activation(None, dtype=layer.dtype, name=layer.name)
-    holders: list[Any] = [vars(module) for module in model.modules()]
-    for holder in holders:  # which grows
-        for key, value in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
-            if value is layer:
-                holder[key] = nothing
-            elif isinstance(value, (list, dict)) and not any(value is known for known in holders):
-                holders.append(value)
+    for holder, key, _ in places(model, [layer]):
+        holder[key] = nothing
     if layer in model.modules():
         raise SettingError("fold_batch_normalization expects layers in attributes, lists and dicts, not in tuples")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_bn.names import checked
 from tinygrad_bn.ops.activations import SELU_ALPHA, SELU_SCALE
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Passed(NamedTuple):
         return np.asarray(self.square - np.square(self.mean))
 
 
+@checked
 def selu_moments(mean: ArrayLike, variance: ArrayLike, alpha: float = SELU_ALPHA, scale: float = SELU_SCALE) -> Passed:
     """E[y], E[y ** 2] and E[y' ** 2] of y = selu(z), in closed form.
 

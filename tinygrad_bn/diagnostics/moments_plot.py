@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tinygrad_bn.diagnostics.conditions import DOMAIN
+from tinygrad_bn.diagnostics.scales import logarithmic
 from tinygrad_bn.diagnostics.self_normalizing import GRADIENT_GROWTH
 from tinygrad_bn.diagnostics.signal_plot import depth_ticks
 from tinygrad_bn.files import picture
@@ -74,7 +75,7 @@ def _draw_gradient(axes: Axes, found: SelfNormalization) -> None:
     predicted, measured = (_carried_back(found, field) for field in ("growth", "measured_growth"))
     axes.plot(depth, predicted, color=_PREDICTED, linewidth=1.8, label="predicted")
     axes.plot(depth, measured, color=_MEASURED, linestyle="", marker=".", markersize=6, label="measured")
-    axes.set_yscale("log")
+    logarithmic(axes)
     axes.invert_xaxis()
 
 

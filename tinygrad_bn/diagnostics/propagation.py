@@ -17,6 +17,7 @@ from tinygrad_bn.layers import AlphaDropout, Dropout
 from tinygrad_bn.mode import using
 from tinygrad_bn.ops.random import alpha_dropout_settings
 from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.tensors.graph import made, source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +28,7 @@ _UNCHANGED = (ops.reshape, ops.astype, ops.copy)
 _STEP: Final = 1e-4  # of the differences that stand for derivatives of the map
 
 
-class State(NamedTuple):
+class Moments(NamedTuple):
     """Mean and variance of activations over units and samples, and the covariance of their errors."""
 
     mean: float
@@ -35,22 +36,22 @@ class State(NamedTuple):
     errors: NDArray[Any]
 
     @classmethod
-    def measured(cls, activations: NDArray[Any]) -> State:
+    def measured(cls, activations: NDArray[Any]) -> Moments:
         """Those of an array, without error."""
         values = np.asarray(activations, np.float64)
         return cls(float(values.mean()), float(values.var()), np.zeros((2, 2)))
 
 
 class Prediction(NamedTuple):
-    """What a layer makes of a state.
+    """What a layer makes of the moments of what enters it.
 
     Attributes:
-        state: of its activations.
+        moments: of its activations.
         contraction: the spectral norm of d (mean, variance) / d (mean, variance before).
         growth: by which the variance of a gradient changes on its way back through the layer.
     """
 
-    state: State
+    moments: Moments
     contraction: float
     growth: float
 
@@ -75,11 +76,11 @@ class Propagation:
         weights = np.asarray(layer.kernel.value, np.float64)
         self.omega, self.tau = weights.sum(axis=0), np.square(weights).sum(axis=0)
         self._fans = weights.shape
-        bias = _source(layer.product)[1][2:]
+        bias = source(layer.product)[1][2:]
         self._bias = np.asarray(bias[0].value if bias else 0.0, np.float64)
         self._dropouts: list[Dropout] = []
         self._activation = layer.nonlinearity
-        self.complete = layer.kernel.ndim == 2 and _source(layer.product)[1][1] is layer.kernel
+        self.complete = layer.kernel.ndim == 2 and source(layer.product)[1][1] is layer.kernel
         for link in layer.links:
             self._take_up(link, owners)
         if self.complete and self._activation:
@@ -93,7 +94,7 @@ class Propagation:
 
     def _take_up(self, link: Link, owners: Owners) -> None:
         """Add a link to the map, or find that the map is not complete."""
-        primitive, args, _ = _source(link.after)
+        primitive, args, _ = source(link.after)
         if link.after in owners:
             if owners[link.after] not in self._dropouts:
                 self._dropouts.append(owners[link.after])
@@ -104,8 +105,8 @@ class Propagation:
         elif primitive not in _UNCHANGED and not any(link is each for each in self._activation):
             self.complete = False
 
-    def __call__(self, before: State) -> Prediction:
-        """What becomes of a state; the band counts what finitely many units leave to chance.
+    def __call__(self, before: Moments) -> Prediction:
+        """What becomes of such moments; the band counts what finitely many units leave to chance.
 
         That is: each layer adds the errors of its two means over units, estimated from how the units scatter about
         their own predictions, to what it makes of the errors before.
@@ -122,7 +123,7 @@ class Propagation:
         errors = jacobian @ before.errors @ jacobian.T + self._chance(passed, mean)
         growth = self._fans[1] / self._fans[0] * float(np.mean(self.tau * passed.slope))
         contraction = float(np.linalg.norm(jacobian, 2)) if np.isfinite(jacobian).all() else math.nan
-        return Prediction(State(mean, variance, errors), contraction, growth)
+        return Prediction(Moments(mean, variance, errors), contraction, growth)
 
     def _passed(self, mean: float, variance: float) -> Passed:
         """What each unit makes of inputs of this mean and variance."""
@@ -163,7 +164,7 @@ class Propagation:
 
 def is_selu(links: Sequence[Link]) -> bool:
     """Whether an activation is SELU, and nothing else."""
-    return len(links) == 1 and _source(links[0].after)[0] is ops.selu
+    return len(links) == 1 and made(links[0].after) is ops.selu
 
 
 def _pooled(passed: Passed) -> tuple[float, float]:
@@ -184,7 +185,3 @@ def _dropped(passed: Passed, dropout: Dropout) -> Passed:
     mean = kept * passed.mean + dropout.rate * limit
     square = kept * passed.square + dropout.rate * limit * limit
     return Passed(a * mean + b, a * a * square + 2 * a * b * mean + b * b, a * a * kept * passed.slope)
-
-
-def _source(tensor: Tensor) -> Any:
-    return tensor.source

@@ -13,16 +13,17 @@ import numpy as np
 from tinygrad_bn.autodiff.gradients import gradients
 from tinygrad_bn.diagnostics.conditions import DOMAIN, Condition, conditions
 from tinygrad_bn.diagnostics.moments import selu_moments
-from tinygrad_bn.diagnostics.propagation import Prediction, Propagation, State, is_selu
+from tinygrad_bn.diagnostics.propagation import Moments, Prediction, Propagation, is_selu
 from tinygrad_bn.diagnostics.structure import GraphLayer, Structure
 from tinygrad_bn.diagnostics.subjects import expect_module
 from tinygrad_bn.diagnostics.tables import finite, table
 from tinygrad_bn.errors import ShapeError
 from tinygrad_bn.layers import Dropout
-from tinygrad_bn.mode import Relay, current, frozen_state, using
+from tinygrad_bn.mode import Following, current, frozen_state, using
 from tinygrad_bn.models.data import expect_result, samples
 from tinygrad_bn.module import Module
 from tinygrad_bn.module.observing import example
+from tinygrad_bn.names import checked
 from tinygrad_bn.tensors import Tensor
 
 GRADIENT_GROWTH: Final = float(selu_moments(0.0, 1.0).slope)
@@ -199,6 +200,7 @@ class SelfNormalization:
         plot_moments(self, path)
 
 
+@checked
 def self_normalization(model: Module, x: Any = None) -> SelfNormalization:
     """Judge whether a model normalizes itself: the conditions of the theory, and the moments of each hidden layer.
 
@@ -242,61 +244,52 @@ def self_normalization(model: Module, x: Any = None) -> SelfNormalization:
         growths = _propagated_back(hidden)
         rows = _rows(hidden, growths, watch.owners)
         judged = conditions(model, structure, hidden, given)
-    begun = State.measured(hidden[0].entering.value)
+    begun = Moments.measured(hidden[0].entering.value)
     return SelfNormalization(judged, rows, (begun.mean, begun.variance))
 
 
-class _Watch(Relay):
+class _Watch(Following):
     """Remembers which Tensors a dropout layer makes."""
 
     def __init__(self, other: Any) -> None:
         super().__init__(other)
         self.owners: dict[Tensor, Dropout] = {}
-        self._inside: list[Any] = []
 
     def note(self, tensor: Any) -> None:
-        if self._inside and isinstance(self._inside[-1], Dropout):
-            self.owners[tensor] = self._inside[-1]
+        if self.open and isinstance(self.open[-1], Dropout):
+            self.owners[tensor] = self.open[-1]
         super().note(tensor)
-
-    def enter(self, module: Any) -> None:
-        self._inside.append(module)
-        super().enter(module)
-
-    def leave(self, module: Any) -> None:
-        self._inside.pop()
-        super().leave(module)
 
 
 def _rows(hidden: Sequence[GraphLayer], growths: Sequence[float], owners: Any) -> list[LayerMoments]:
     rows: list[LayerMoments] = []
-    state: State | None = None
+    moments: Moments | None = None
     last: Tensor | None = None
     for layer, growth in zip(hidden, growths, strict=True):
-        if state is None or layer.entering is not last:
-            state = State.measured(layer.entering.value)
+        if moments is None or layer.entering is not last:
+            moments = Moments.measured(layer.entering.value)
         propagation = Propagation(layer, owners)
-        prediction = propagation(state) if propagation.complete else None
+        prediction = propagation(moments) if propagation.complete else None
         rows.append(_moments(layer, propagation, prediction, growth))
-        state, last = prediction and prediction.state, layer.activation
+        moments, last = prediction and prediction.moments, layer.activation
     return rows
 
 
 def _moments(
     layer: GraphLayer, propagation: Propagation, prediction: Prediction | None, measured_growth: float
 ) -> LayerMoments:
-    found = State.measured(layer.activation.value)
+    found = Moments.measured(layer.activation.value)
     omega, tau = propagation.omega, propagation.tau
     inside = [(low <= each) & (each <= high) for each, (low, high) in ((omega, DOMAIN["omega"]), (tau, DOMAIN["tau"]))]
-    state = prediction.state if prediction else State(math.nan, math.nan, np.full((2, 2), math.nan))
-    mean_error, variance_error = np.sqrt(np.diagonal(state.errors)).tolist()
+    moments = prediction.moments if prediction else Moments(math.nan, math.nan, np.full((2, 2), math.nan))
+    mean_error, variance_error = np.sqrt(np.diagonal(moments.errors)).tolist()
     return LayerMoments(
         layer.path,
         float(omega.mean()),
         float(tau.mean()),
         float(np.mean(inside[0] & inside[1])),
-        state.mean,
-        state.variance,
+        moments.mean,
+        moments.variance,
         mean_error,
         variance_error,
         found.mean,

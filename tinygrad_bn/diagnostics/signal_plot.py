@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from tinygrad_bn.diagnostics.scales import logarithmic
 from tinygrad_bn.files import picture
+from tinygrad_bn.names import checked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +34,7 @@ _LABEL_HEIGHT: Final = 0.062  # of a panel
 _LEADER: Final = {"arrowstyle": "-", "linewidth": 1.0, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)}
 
 
+@checked
 def plot_signals(flows: Mapping[str, GradientFlow], path: str | os.PathLike[str], title: str = "") -> None:
     """Draw the hidden layers of several models, by name, into one picture; the same bytes for the same flows.
 
@@ -60,13 +63,12 @@ def _draw_panel(axes: Axes, flows: Mapping[str, GradientFlow], field: str, title
         axes.plot(depth, values, color=colour, linestyle=dashes, linewidth=1.8, marker=".", markersize=5)
         ends.append((name, values[0 if backwards else -1], colour))
     axes.set_title(title, loc="left", fontweight="bold", fontsize=10)
-    axes.set_yscale("log")
+    logarithmic(axes)
     longest = max(len(flow.hidden or flow.layers) for flow in flows.values())
     first_and_last = (1, max(longest, 2))
     axes.set_xlim(first_and_last[::-1] if backwards else first_and_last)
     axes.set_xlabel("hidden layer" + (", from the output back to the input" if backwards else ""))
     axes.set_xticks(depth_ticks(longest))
-    axes.minorticks_off()
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     _name_ends(axes, ends)

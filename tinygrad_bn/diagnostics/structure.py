@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from tinygrad_bn import ops
 from tinygrad_bn.ops.linear import contract
-from tinygrad_bn.primitives import Primitive
 from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.tensors.graph import ancestors, arguments, consumers, made, source
 from tinygrad_bn.variables import Parameter, Variable
 
 Kind = Literal["linear", "join", "elementwise", "mixing"]
@@ -90,27 +90,24 @@ class Structure:
 
     def __init__(self, result: Tensor, end: Tensor, names: Mapping[Parameter, str], x: Tensor) -> None:
         self._end = end
-        made = sorted(ancestors(result), key=_age)
-        self._data = _made_of_data(made, x)
-        self._sources = _parameters_behind(made, names, self._data)
-        self._users: dict[Tensor, list[Tensor]] = {tensor: [] for tensor in made}
-        for tensor in made:
-            for arg in _arguments(tensor):
-                self._users[arg].append(tensor)
-        self._after = _meetings(made, self._users)
-        self._products = {tensor: factors for tensor in made if (factors := self._factors(tensor))}
+        steps = sorted(ancestors(result), key=_age)
+        self._data = _made_of_data(steps, x)
+        self._sources = _parameters_behind(steps, names, self._data)
+        self._users = consumers(steps)
+        self._after = _meetings(steps, self._users)
+        self._products = {tensor: factors for tensor in steps if (factors := self._factors(tensor))}
         self.layers = tuple(
             GraphLayer(names[self._sources[kernel]], kernel, entering, product, tuple(self._links(product)))
             for product, (entering, kernel) in self._products.items()
         )
-        passed = set(self._chain(x)) if x in self._users else set()
+        passed = set(self._chain(x))
         self.bypassed = tuple(layer for layer in self.layers if layer.product not in passed)
 
     def _factors(self, tensor: Tensor) -> tuple[Tensor, Tensor] | None:
         """(data, kernel) of a product of the two."""
-        if tensor.source is None or tensor.source[0] not in _PRODUCTS:
+        if made(tensor) not in _PRODUCTS:
             return None
-        pair = [arg for arg in tensor.source[1][:2] if isinstance(arg, Tensor)]
+        pair = [arg for arg in source(tensor)[1][:2] if isinstance(arg, Tensor)]
         data, kernels = [arg for arg in pair if arg in self._data], [arg for arg in pair if arg in self._sources]
         return (data[0], kernels[0]) if data and kernels else None
 
@@ -143,59 +140,39 @@ class Structure:
 
     def _kind(self, before: Tensor, after: Tensor, steps: set[Tensor]) -> Kind:
         inside = steps | {before}
-        if any(arg in self._data and arg not in inside for step in steps for arg in _arguments(step)):
+        if any(arg in self._data and arg not in inside for step in steps for arg in arguments(step)):
             return "join"
-        primitive, args, _ = _source(after)
+        primitive, args, _ = source(after)
         uses = sum(arg is before for arg in args)
         divided = primitive is ops.divide and args[0] is before
         if len(steps) == 1 and uses == 1 and (primitive in _LINEAR or divided):
             return "linear"
         alike = all(
-            step.shape == before.shape and _source(step)[0].__module__ in _ELEMENTWISE
+            step.shape == before.shape and made(step).__module__ in _ELEMENTWISE
             for step in steps
-            if _source(step)[0] not in _LINEAR
+            if made(step) not in _LINEAR
         )
-        return "elementwise" if alike and not any(_source(step)[0] in _MIXING for step in steps) else "mixing"
+        return "elementwise" if alike and not any(made(step) in _MIXING for step in steps) else "mixing"
 
 
-def _source(tensor: Tensor) -> tuple[Primitive[Any], tuple[Any, ...], Mapping[str, Any]]:
-    assert tensor.source is not None  # a step was made
-    return tensor.source
-
-
-def _arguments(tensor: Tensor) -> list[Tensor]:
-    """The Tensors it was made from, each once."""
-    return list(dict.fromkeys(arg for arg in tensor.source[1] if isinstance(arg, Tensor))) if tensor.source else []
-
-
-def ancestors(result: Tensor) -> set[Tensor]:
-    """What it was computed from, itself included."""
-    seen, pending = {result}, [result]
-    while pending:
-        above = set(_arguments(pending.pop())) - seen
-        pending += above
-        seen |= above
-    return seen
-
-
-def _made_of_data(made: Iterable[Tensor], x: Tensor) -> set[Tensor]:
+def _made_of_data(steps: Iterable[Tensor], x: Tensor) -> set[Tensor]:
     """What depends on `x`; where nothing does, because it left the graph, on any leaf that is no variable."""
     data: set[Tensor] = set()
-    leaves = {tensor for tensor in made if tensor.source is None and not isinstance(tensor, Variable)}
+    leaves = {tensor for tensor in steps if tensor.source is None and not isinstance(tensor, Variable)}
     roots = {x} if x in leaves else leaves
-    for tensor in made:
-        if tensor in roots or any(arg in data for arg in _arguments(tensor)):
+    for tensor in steps:
+        if tensor in roots or any(arg in data for arg in arguments(tensor)):
             data.add(tensor)
     return data
 
 
 def _parameters_behind(
-    made: Iterable[Tensor], names: Mapping[Parameter, str], data: set[Tensor]
+    steps: Iterable[Tensor], names: Mapping[Parameter, str], data: set[Tensor]
 ) -> dict[Tensor, Parameter]:
     """Of each Tensor that is made of parameters and constants alone, the first of these parameters."""
     behind: dict[Tensor, Parameter] = {}
-    for tensor in made:
-        first = next((behind[arg] for arg in _arguments(tensor) if arg in behind), None)
+    for tensor in steps:
+        first = next((behind[arg] for arg in arguments(tensor) if arg in behind), None)
         if isinstance(tensor, Parameter) and tensor in names:
             behind[tensor] = tensor
         elif first is not None and tensor not in data:
@@ -203,13 +180,13 @@ def _parameters_behind(
     return behind
 
 
-def _meetings(made: list[Tensor], users: Mapping[Tensor, list[Tensor]]) -> dict[Tensor, Tensor | None]:
+def _meetings(steps: list[Tensor], users: Mapping[Tensor, list[Tensor]]) -> dict[Tensor, Tensor | None]:
     """The first Tensor that all paths to the result have in common: the immediate post-dominator.
 
     Reference: Cooper, Harvey and Kennedy (2001), for graphs without cycles.
     """
-    after: dict[Tensor, Tensor | None] = {made[-1]: None}
-    for tensor in reversed(made[:-1]):
+    after: dict[Tensor, Tensor | None] = {steps[-1]: None}
+    for tensor in reversed(steps[:-1]):
         meeting, *others = users[tensor]
         for other in others:
             while meeting is not other:

@@ -11,6 +11,7 @@ from tinygrad_bn.autodiff.gradients import gradients
 from tinygrad_bn.diagnostics.structure import Link
 from tinygrad_bn.mode import using
 from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.tensors.graph import source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,8 +66,7 @@ def apply_again(links: Sequence[Link], x: Tensor) -> Tensor | None:
     before = links[0].before
     known: dict[Tensor, Tensor] = {before: x}
     for step in (step for link in links for step in link.steps):
-        assert step.source is not None  # a step was made
-        primitive, args, settings = step.source
+        primitive, args, settings = source(step)
         others = [arg for arg in args if not isinstance(arg, Tensor) or arg not in known]
         if any(np.ndim(arg) == before.ndim and np.shape(arg)[0] > 1 for arg in others):
             return None
@@ -87,7 +87,7 @@ def _slopes(before: Tensor, after: Tensor) -> NDArray[Any]:
 def _on_grid(links: Sequence[Link]) -> Slope | None:
     """The slope over all real numbers, as far as a grid tells."""
     before = links[0].before
-    by_unit = any(np.ndim(arg) for link in links for step in link.steps for arg in (step.source or ((), ()))[1])
+    by_unit = any(np.ndim(arg) for link in links for step in link.steps for arg in source(step)[1])
     shape = before.shape[1:] if by_unit else (1,) * (before.ndim - 1)
     grid = _GRID.astype(before.dtype).reshape(-1, *[1] * (before.ndim - 1))
     x = Tensor(np.ascontiguousarray(np.broadcast_to(grid, (len(_GRID), *shape))), requires_grad=True)

@@ -13,7 +13,8 @@ from tinygrad_bn.autodiff.gradients import gradients
 from tinygrad_bn.drawing import labels
 from tinygrad_bn.drawing.graph import Graph, Kind, Node, Scope
 from tinygrad_bn.errors import ShapeError
-from tinygrad_bn.tensors import Source, Tensor
+from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.tensors.graph import source
 from tinygrad_bn.variables import Parameter, Variable
 
 Update: TypeAlias = tuple[Variable, Tensor, Scope | None]
@@ -60,7 +61,7 @@ class Assembly:
         """The graph that ends in the named outputs and in the updates."""
         ends = [*outputs.values(), *(data for _, data, _ in self._updates)]
         operations = self._operations(ends)
-        arguments = [arg for tensor in operations for arg in _source(tensor)[1]]
+        arguments = [arg for tensor in operations for arg in source(tensor)[1]]
         if self._with_gradients:
             self._norms = _norms(outputs.values(), [*operations, *arguments])
         self._name_leaves([*self._inputs, *arguments, *ends])
@@ -84,7 +85,7 @@ class Assembly:
             value = self._origin(pending.pop())
             if not self._is_leaf(value) and value not in found:
                 found[value] = None
-                pending += _source(value)[1]
+                pending += source(value)[1]
         return sorted(found, key=_age)
 
     def _origin(self, value: Any) -> Any:
@@ -94,7 +95,7 @@ class Assembly:
         return value
 
     def _add_operation(self, tensor: Tensor) -> None:
-        primitive, args, settings = _source(tensor)
+        primitive, args, settings = source(tensor)
         scope = self._homes.get(tensor)
         arguments = [self._node(arg, scope) for arg in args if not self._is_number(arg)]
         node = Node(
@@ -187,11 +188,6 @@ def _norms(outputs: Iterable[Tensor], values: Iterable[Any]) -> dict[Tensor, flo
         for t, g in zip(tensors, found, strict=True)
         if g is not None
     }
-
-
-def _source(tensor: Tensor) -> Source:
-    assert tensor.source is not None
-    return tensor.source
 
 
 def _owner(path: str, scope: Scope | None) -> Scope | None:

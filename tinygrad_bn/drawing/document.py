@@ -16,12 +16,13 @@ from tinygrad_bn.drawing.programs import read_program
 from tinygrad_bn.drawing.reading import read_module, read_tensor
 from tinygrad_bn.drawing.rendering import render
 from tinygrad_bn.files import replacing
-from tinygrad_bn.names import unknown
+from tinygrad_bn.names import checked, unknown
 from tinygrad_bn.tensors import Tensor
 
 _LAID_OUT_UNASKED = 500  # nodes; beyond that a layout can take longer than a notebook's reader wants to wait
 
 
+@checked
 def draw(
     target: Any,
     *inputs: Any,

@@ -14,6 +14,7 @@ from tinygrad_bn.mode import current
 from tinygrad_bn.module import Shape, called
 from tinygrad_bn.module.settings import flag, number
 from tinygrad_bn.ops.statistics import moments
+from tinygrad_bn.streaming import pooled
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import State
 
@@ -66,7 +67,7 @@ class _Normalization(_Along):
     """gamma * x_hat + beta, where gamma and beta have the lengths of x along `axis`."""
 
     _checks: ClassVar = {"epsilon": _epsilon, "center": flag, "scale": flag}
-    _settled = (*_Along._settled, "center", "scale", "beta_initializer", "gamma_initializer")
+    _settled = ("center", "scale", "beta_initializer", "gamma_initializer")
 
     def __init__(
         self,
@@ -127,7 +128,7 @@ class BatchNormalization(_Normalization):
     Reference: Ioffe and Szegedy (2015), Algorithms 1 and 2.
     """
 
-    _checks: ClassVar = {**_Normalization._checks, "momentum": _momentum, "unbiased": flag, "statistics_frozen": flag}
+    _checks: ClassVar = {"momentum": _momentum, "unbiased": flag, "statistics_frozen": flag}
 
     def __init__(
         self,
@@ -285,11 +286,8 @@ class Normalization(_Along):
         if not x.size:
             raise ShapeError(f"{called(self)}.adapt expects at least one sample; got shape {x.shape}")
         x = self.accept(x)
-        mean = np.mean(x, axis=self._others, dtype=np.float64, keepdims=True)
-        squares = np.zeros(self._kept)
-        for start in range(0, len(x), _ROWS):
-            squares += np.square(x[start : start + _ROWS] - mean).sum(axis=self._others, keepdims=True)
-        variance = squares * (squares.size / x.size)
+        found = pooled(x, self._others)
+        mean, variance = found.mean, found.variance()
         if not np.isfinite(variance).all():
             raise ValueError(f"{called(self)}.adapt expects finite numbers; got {np.sum(~np.isfinite(x))} that are not")
         self.mean.assign(mean.reshape(self._shape), "adapt")
@@ -313,4 +311,3 @@ class Normalization(_Along):
 
 
 _LEAST_SCALE = 1e-7
-_ROWS = 4096  # at a time, so that float64 copies stay small

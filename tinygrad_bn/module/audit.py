@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tinygrad_bn import ops
-from tinygrad_bn.errors import NotBuiltError
-from tinygrad_bn.module.observing import Observed, arguments, example, made, moved
+from tinygrad_bn.errors import NotBuiltError, ShapeError
+from tinygrad_bn.module.observing import Observed, example
 from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.tensors.graph import arguments, made, moved
 from tinygrad_bn.variables import Parameter
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def audit(model: Module, x: Any = None, optimizer: Any = None) -> Audit:
             f"{type(model).__name__}.audit expects a batch of inputs, since the module does not know their shape: "
             "model.audit(x)"
         )
-    if optimizer is not None and not (hasattr(optimizer, "weight_decay") and hasattr(optimizer, "_decays")):
+    if optimizer is not None and not hasattr(optimizer, "decays"):
         raise TypeError(
             f"{type(model).__name__}.audit expects an Optimizer, such as tg.optimizers.SGD(); got {optimizer!r:.60}"
         )
@@ -113,7 +114,7 @@ def _bias_before_normalization(observed: Observed) -> Iterator[Finding]:
 def _decay(observed: Observed, optimizer: Any) -> Iterator[Finding]:
     for parameter, role in _roles(observed).items():
         rules = [repr(parameter.regularizer)] if parameter.regularizer is not None else []
-        if optimizer is not None and optimizer.weight_decay and optimizer._decays(parameter):
+        if optimizer is not None and optimizer.weight_decay and optimizer.decays(parameter):
             rules.append(f"{type(optimizer).__name__}(weight_decay={optimizer.weight_decay:g})")
         for rule in rules:
             yield Finding(
@@ -176,14 +177,11 @@ def _mismatched_initializers(observed: Observed) -> Iterator[Finding]:
         if _gates(result, observed):
             continue
         for kernel in observed.kernels_into(arguments(result), stops):
-            initializer = _initializer_of(kernel, observed.model)
-            law = _law(initializer)
-            if law is None or kernel in told or suits.fits(*law):
+            said, report = _origin(kernel, observed.model)
+            if report is None or kernel in told or suits.fits(report):
                 continue
             told.add(kernel)
-            spoken = (
-                initializer if isinstance(initializer, str) else getattr(initializer, "__name__", repr(initializer))
-            )
+            spoken = said if isinstance(said, str) else getattr(said, "__name__", repr(said))
             yield Finding(
                 "initializer and activation do not match",
                 observed.paths[kernel],
@@ -199,19 +197,26 @@ def _mismatched_initializers(observed: Observed) -> Iterator[Finding]:
 
 
 class _Suits(NamedTuple):
-    """The kernels that an activation wants: of variance scale / fan."""
+    """The kernels that an activation wants: of variance scale / fan.
+
+    The fan is the one that the initializer looks at; where it looks at none, that of either direction of the signal
+    will do, or their mean. What is only about the signal `forwards` takes fan_in, whatever the initializer.
+    """
 
     initializer: str
     least: float
     most: float
-    modes: tuple[str, ...] = ("fan_in", "fan_avg", "fan_out")
+    forwards: bool = False
 
-    def fits(self, scale: float, mode: str) -> bool:
-        return self.least <= scale <= self.most and mode in self.modes
+    def fits(self, report: Any) -> bool:
+        """Whether the law that an initializer reports for a kernel's shape is one of them."""
+        either = (report.fan_in, report.fan_out, (report.fan_in + report.fan_out) / 2)
+        fans = either if report.fan is None else (report.fan,)
+        return any(self.least <= report.variance * fan <= self.most for fan in (either[:1] if self.forwards else fans))
 
 
 _HE = _Suits("he_normal", 1.5, 2.5)
-_LECUN = _Suits("lecun_normal", 0.95, 1.1, ("fan_in",))
+_LECUN = _Suits("lecun_normal", 0.95, 1.1, forwards=True)
 _GLOROT = _Suits("glorot_uniform", 0.75, 1.25)
 _SUITS: dict[Any, _Suits] = {
     **dict.fromkeys((ops.relu, ops.leaky_relu, ops.prelu, ops.elu), _HE),
@@ -220,25 +225,19 @@ _SUITS: dict[Any, _Suits] = {
 }
 """He et al. (2015), Eq. 10; Klambauer et al. (2017), Theorem 1, for the range of SELU; Glorot and Bengio (2010)."""
 
-_LAWS = {"glorot": (1.0, "fan_avg"), "he": (2.0, "fan_in"), "lecun": (1.0, "fan_in")}
-"""Scale and fan of the named initializers, by how their names begin."""
 
-
-def _law(initializer: Any) -> tuple[float, str] | None:
-    """Scale and mode of an initializer that has them."""
-    if hasattr(initializer, "scale") and hasattr(initializer, "mode"):
-        return initializer.scale, initializer.mode
-    name = initializer if isinstance(initializer, str) else getattr(initializer, "__name__", "")
-    return next((law for start, law in _LAWS.items() if name.lower().startswith(start)), None)
-
-
-def _initializer_of(parameter: Parameter, model: Module) -> Any:
-    """What a module keeps as `kernel_initializer`, if its `kernel` is the parameter; likewise for any other name."""
+def _origin(parameter: Parameter, model: Module) -> tuple[Any, Any]:
+    """What a module was told to draw the parameter with, and the report on that; None where there is no law to ask."""
     for module in model.modules():
         for name, value in vars(module).items():
-            if value is parameter:
-                return getattr(module, f"{name}_initializer", None)
-    return None
+            if value is parameter and hasattr(module, f"{name}_initializer"):
+                said = getattr(module, f"{name}_initializer")
+                initializer = module.initializer_of(name) if hasattr(module, "initializer_of") else said
+                try:
+                    return said, initializer.report(parameter.shape)
+                except (AttributeError, NotImplementedError, ShapeError):
+                    return said, None
+    return None, None
 
 
 def _gates(result: Tensor, observed: Observed) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.errors import SettingError, ShapeError
-from tinygrad_bn.module.modules import Module, walk
+from tinygrad_bn.module.modules import Module
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import State, Variable
 
@@ -35,8 +35,8 @@ def functional(model: Module) -> tuple[Callable[..., tuple[Any, Values]], Values
         _expect_fit("state", state, states)
         given = {path: v if isinstance(v, Tensor) else Tensor(as_array(v)) for path, v in values.items()}
         kept = {path: State(value) for path, value in state.items()}
-        stand_ins = {id(variable): given[path] for path, variable in parameters.items()}
-        stand_ins |= {id(variable): kept[path] for path, variable in states.items()}
+        values_of: Values = {**given, **kept}
+        stand_ins = {variable: values_of[path] for path, variable in {**parameters, **states}.items()}
         with _holding(model, stand_ins):
             y = model(x, training=training)
         return y, {path: variable.value for path, variable in kept.items()}
@@ -59,30 +59,29 @@ def _expect_fit(kind: str, values: Mapping[str, Any], variables: Mapping[str, Va
 
 
 @contextmanager
-def _holding(model: Module, stand_ins: Mapping[int, Tensor]) -> Iterator[None]:
+def _holding(model: Module, stand_ins: Mapping[Variable, Tensor]) -> Iterator[None]:
     """Within it the model holds other Tensors in place of its variables, wherever they are found."""
-    changed: list[tuple[Any, Any, Any]] = []
-    for holder in _holders(model):
-        for key, value in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
-            if id(value) in stand_ins and isinstance(value, Variable):
-                changed.append((holder, key, value))
+    held = places(model, stand_ins)
     try:
-        for holder, key, value in changed:
-            holder[key] = stand_ins[id(value)]
+        for holder, key, variable in held:
+            holder[key] = stand_ins[variable]
         yield
     finally:
-        for holder, key, value in changed:
-            holder[key] = value
+        for holder, key, variable in held:
+            holder[key] = variable
 
 
-def _holders(model: Module) -> Iterator[Any]:
-    """The attributes of every module, and the lists and dicts among them, in which variables are found."""
-    waiting: list[Any] = [vars(module) for _, module in walk(model) if isinstance(module, Module)]
+def places(model: Module, things: Iterable[Any]) -> list[tuple[Any, Any, Any]]:
+    """(holder, key, thing) wherever a module under `model` holds one of these: in an attribute, a list or a dict."""
+    wanted = {id(thing) for thing in things}
+    waiting: list[Any] = [vars(module) for module in model.modules()]
     seen: set[int] = set()
+    found: list[tuple[Any, Any, Any]] = []
     while waiting:
         holder = waiting.pop()
         if id(holder) not in seen:
             seen.add(id(holder))
-            yield holder
-            inside = holder.values() if isinstance(holder, dict) else holder
-            waiting += [thing for thing in inside if isinstance(thing, (list, dict))]
+            inside = list(holder.items() if isinstance(holder, dict) else enumerate(holder))
+            found += [(holder, key, thing) for key, thing in inside if id(thing) in wanted]
+            waiting += [thing for _, thing in inside if isinstance(thing, (list, dict))]
+    return found

@@ -9,8 +9,9 @@ import numpy as np
 
 from tinygrad_bn import ops
 from tinygrad_bn.autodiff.gradients import gradients
-from tinygrad_bn.mode import Recorder, frozen_state, using
+from tinygrad_bn.mode import Following, frozen_state, using
 from tinygrad_bn.tensors import Tensor, as_array
+from tinygrad_bn.tensors.graph import MOVES, arguments, consumers, made
 from tinygrad_bn.variables import Parameter, Variable
 
 if TYPE_CHECKING:
@@ -19,11 +20,9 @@ if TYPE_CHECKING:
     from tinygrad_bn.module.modules import Module
 
 _SAMPLES = 16  # enough for batch statistics
-_MOVES = (ops.reshape, ops.transpose, ops.broadcast_to, ops.astype)
-"""What changes the place of numbers, or how they are written, and not what they are."""
 
 
-class Observed(Recorder):
+class Observed(Following):
     """One call of `model` in training mode; the model is as before afterwards.
 
     Attributes:
@@ -35,9 +34,9 @@ class Observed(Recorder):
     """
 
     def __init__(self, model: Module, x: Any) -> None:
+        super().__init__()
         self.model = model
         self.results: dict[Tensor, Module] = {}
-        self._open = [model]
         x = Tensor(as_array(x))
         model.build_on(x)
         self.paths: dict[Variable, str] = {variable: path for path, variable in model.named_variables()}
@@ -45,7 +44,7 @@ class Observed(Recorder):
             with using(recorder=self):
                 returned = model(x, training=True)
             self.outputs = list(tensors(returned))
-            self._consumers = _consumers(self.results)
+            self._consumers = consumers(self.results)
             wanted = [parameter for parameter in self.parameters if parameter.trainable]
             reached = [output for output in self.outputs if output.requires_grad]
             weights = [uneven(output) for output in reached]
@@ -58,18 +57,8 @@ class Observed(Recorder):
         """The parameters, in the order of definition."""
         return [variable for variable in self.paths if isinstance(variable, Parameter)]
 
-    # What the recorder is told
-
     def note(self, tensor: Any) -> None:
-        self.results[tensor] = self._open[-1]
-
-    def enter(self, module: Any) -> None:
-        self._open.append(module)
-
-    def leave(self, module: Any) -> None:
-        self._open.pop()
-
-    # What the graph says
+        self.results[tensor] = self.open[-1]
 
     def path_of(self, result: Tensor) -> str:
         """The path of the module that made `result`."""
@@ -126,16 +115,6 @@ def example(model: Any, samples: int = _SAMPLES) -> NDArray[Any] | None:
     return np.random.default_rng(0).standard_normal(lengths).astype(np.float32)
 
 
-def made(tensor: Tensor) -> Any:
-    """The primitive that made it, or None."""
-    return None if tensor.source is None else tensor.source[0]
-
-
-def arguments(tensor: Tensor) -> list[Tensor]:
-    """The Tensors that it was computed from."""
-    return [] if tensor.source is None else [arg for arg in tensor.source[1] if isinstance(arg, Tensor)]
-
-
 def shifts_of(x: Tensor) -> Iterator[Parameter]:
     """The parameters that have been added to make x."""
     pending = [x]
@@ -145,28 +124,13 @@ def shifts_of(x: Tensor) -> Iterator[Parameter]:
             yield tensor
         elif made(tensor) is ops.affine:
             pending += arguments(tensor)[-1:]
-        elif made(tensor) in (ops.add, ops.subtract, *_MOVES):
+        elif made(tensor) in (ops.add, ops.subtract, *MOVES):
             pending += arguments(tensor)
-
-
-def moved(tensor: Tensor) -> Tensor:
-    """What `tensor` was before it was only given another shape."""
-    while made(tensor) in _MOVES:
-        (tensor,) = arguments(tensor)
-    return tensor
 
 
 def uneven(result: Tensor) -> NDArray[Any]:
     """Weights for a result that no layer's derivative cancels: those of equal size a softmax would."""
     return np.random.default_rng(1).standard_normal(result.shape).astype(result.dtype)
-
-
-def _consumers(results: Mapping[Tensor, Any]) -> dict[Tensor, list[Tensor]]:
-    found: dict[Tensor, list[Tensor]] = {}
-    for result in results:
-        for argument in arguments(result):
-            found.setdefault(argument, []).append(result)
-    return found
 
 
 def tensors(returned: Any) -> Iterator[Tensor]:
