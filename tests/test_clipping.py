@@ -3,6 +3,7 @@ import pytest
 
 import tinygrad_bn as tg
 from tinygrad_bn.clipping import global_norm
+from tinygrad_bn.errors import DtypeError, SettingError
 
 rng = np.random.default_rng(0)
 
@@ -92,6 +93,46 @@ def test_clip_by_value_and_by_global_norm():
     arrays, norm = tg.clip_by_global_norm([np.array([3.0]), np.array([[4.0]])], 1.0)
     assert norm == 5
     np.testing.assert_allclose(np.concatenate(arrays, axis=None), [0.6, 0.8])
+
+
+@pytest.mark.parametrize("norm_type", [1, 2, np.inf, "inf", 3])
+@pytest.mark.parametrize("given", [list, tuple, iter])
+def test_arrays_are_clipped_as_gradients_are(norm_type, given):
+    arrays = [rng.normal(size=(3, 2)), rng.normal(size=4)]
+    parameters = with_gradients(*arrays)
+    clipped, norm = tg.clip_by_global_norm(given(arrays), 0.1, norm_type=norm_type)
+    assert norm == tg.clip_grad_norm(parameters, 0.1, norm_type=norm_type)
+    for array, gradient in zip(clipped, gradients_of(parameters), strict=True):
+        np.testing.assert_array_equal(array, gradient)
+
+
+def test_what_is_no_list_of_floating_arrays_is_refused_by_place():
+    for wrong in (np.ones((2, 2)), tg.tensor([1.0]), 3.0, None):
+        with pytest.raises(
+            TypeError, match=rf"^clip_by_global_norm expects a list of arrays; got {type(wrong).__name__}$"
+        ):
+            tg.clip_by_global_norm(wrong, 1.0)
+    for wrong in ([3.0, 4.0], 3.0, None, "a"):
+        with pytest.raises(
+            TypeError, match=f"^clip_by_global_norm expects arrays or Tensors; got {type(wrong).__name__} as number 1$"
+        ):
+            tg.clip_by_global_norm([np.ones(2), wrong], 1.0)
+    for unfit in (np.array([3, 4]), np.array([True]), np.array([1j])):
+        with pytest.raises(
+            DtypeError, match=f"^clip_by_global_norm expects floating arrays; got {unfit.dtype} as number 0$"
+        ):
+            tg.clip_by_global_norm([unfit], 1.0)
+    with pytest.raises(
+        SettingError, match="clip_by_global_norm expects norm_type to be inf or a finite number above 0"
+    ):
+        tg.clip_by_global_norm([np.ones(2)], 1.0, norm_type=0)
+
+
+def test_the_norms_of_an_optimizer_are_euclidean():
+    for setting, kept in (("clipnorm", [0.6, 0.8]), ("global_clipnorm", [0.6, 0.8])):
+        (parameter,) = with_gradients(np.array([3.0, 4.0]))
+        tg.optimizers.SGD(1.0, **{setting: 1.0}).step([parameter])
+        np.testing.assert_allclose(parameter.numpy(), np.negative(kept), rtol=1e-15)
 
 
 def test_parameters_without_a_gradient_are_passed_over_and_repeated_ones_count_once():

@@ -207,6 +207,31 @@ def test_a_captured_step_refuses_logits_in_the_place_of_probabilities_at_every_r
     assert optimizer.iterations == 2
 
 
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_a_captured_step_refuses_labels_that_are_not_whole_numbers_at_every_run(executor):
+    loss, (w, optimizer) = losses.SparseCategoricalCrossentropy(), (tg.Parameter(1.0), tg.optimizers.SGD(0.0))
+
+    @tg.capture(executor=executor)
+    def step(y_true, logits):
+        value = loss(y_true, tg.softmax(logits * w))
+        value.backward()
+        optimizer.step([w])
+        w.grad = None
+        return value
+
+    labels = LABELS.astype(np.float32)
+    for _ in range(2):
+        step(labels, LOGITS)
+    assert step.executor == executor
+    with pytest.raises(
+        ValueError, match="SparseCategoricalCrossentropy expects whole numbers as labels; got something"
+    ):
+        step(abs(labels - 0.5), LOGITS)
+    with pytest.raises(ValueError, match="expects labels from 0 to 3; got something"):
+        step(labels + 9, LOGITS)
+    assert optimizer.iterations == 2
+
+
 def test_fit_refuses_a_model_that_ends_in_logits():
     model = tg.Sequential([tg.layers.Input(4), tg.layers.Dense(4, kernel_initializer="ones")])
     model.compile("sgd", "sparse_categorical_crossentropy")
@@ -251,10 +276,14 @@ def test_get():
     assert repr(huber) == "Huber(delta=2.0)"
     with pytest.raises(ValueError, match="Did you mean 'categorical_crossentropy'"):
         losses.get("categorical_crosentropy")
-    with pytest.raises(TypeError, match=r"write Huber\(\)"):
-        losses.get(losses.Huber)
-    with pytest.raises(TypeError, match="got 3"):
-        losses.get(3)
+    assert repr(losses.get(losses.Huber)) == "Huber(delta=1.0)"
+    for wrong in (3, int):
+        with pytest.raises(SettingError, match=f"unknown loss {wrong!r}. Choices: binary_crossentropy"):
+            losses.get(wrong)
+    with pytest.raises(ValueError, match="Huber expects delta to be a finite number above 0; got -1"):
+        huber.delta = -1
+    with pytest.raises(ValueError, match="BinaryCrossentropy expects from_logits to be True or False; got 'no'"):
+        losses.BinaryCrossentropy(from_logits="no")
     with pytest.raises(ValueError, match="Huber expects delta to be a finite number above 0; got -1"):
         losses.Huber(-1)
     with pytest.raises(ValueError, match="Huber expects delta to be a finite number above 0; got 'a'"):
@@ -266,6 +295,19 @@ def test_a_function_is_a_loss_and_keeps_the_dtype():
     value = loss(TRUTH, LOGITS.astype(np.float32))
     assert value.dtype == np.float32
     np.testing.assert_allclose(value, 2 * np.mean(np.abs(ERROR)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("y_true", "y_pred"), [((4,), (4, 1)), ((4, 1), (4,)), ((4, 1), (4, 1))])
+def test_a_function_gets_truth_in_the_shape_of_the_prediction_where_a_last_axis_of_1_is_all_that_differs(
+    y_true, y_pred
+):
+    def squares(y_true, y_pred):
+        assert y_true.shape == y_pred.shape
+        return (y_true - y_pred) ** 2
+
+    truth, prediction = np.arange(4.0).reshape(y_true), np.ones(y_pred)
+    assert losses.get(squares)(truth, prediction) == np.mean((np.arange(4.0) - 1) ** 2)
+    assert losses.get(lambda y_true, y_pred: y_pred[range(4), y_true])(np.zeros(4, int), np.ones((4, 3))) == 1
 
 
 def test_pytorch_agrees():

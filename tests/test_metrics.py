@@ -16,10 +16,18 @@ def test_accuracy_takes_labels_and_one_hot_truth(y_true):
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])
-def test_accuracy_of_a_single_output_is_binary_and_a_half_is_not_yet_true(shape):
+@pytest.mark.parametrize("predicted", [(4,), (4, 1)])
+def test_accuracy_of_a_single_output_is_binary_and_a_half_is_not_yet_true(shape, predicted):
     metric = metrics.get("accuracy")
-    metric.update(np.array([1, 0, 1, 0]).reshape(shape), np.array([[0.7], [0.5], [0.2], [0.6]]))
+    metric.update(np.array([1, 0, 1, 0]).reshape(shape), np.array([0.7, 0.5, 0.2, 0.6]).reshape(predicted))
     assert metric.result() == 0.5
+
+
+@pytest.mark.parametrize(("y_true", "y_pred"), [((4,), (4, 1)), ((4, 1), (4,))])
+def test_a_function_gets_truth_in_the_shape_of_the_prediction(y_true, y_pred):
+    metric = metrics.get(lambda y_true, y_pred: abs(y_true - y_pred))
+    metric.update(np.arange(4.0).reshape(y_true), np.ones(y_pred))
+    assert metric.result() == 1.0
 
 
 def test_a_metric_is_the_mean_over_all_samples_whatever_the_batches():

@@ -88,17 +88,43 @@ def test_an_optimizer_follows_its_schedule_from_step_0():
         (lambda: ExponentialDecay(0.1, 0, 0.5), "decay_steps to be a finite number above 0; got 0"),
         (lambda: ExponentialDecay(0.1, 10, 0), "decay_rate to be a finite number above 0; got 0"),
         (lambda: PowerDecay(0.1, 10, -1), "PowerDecay expects power to be"),
-        (lambda: PiecewiseConstant([1, 2], [0.1, 0.2]), "one value more than boundaries; got 2 and 2"),
+        (
+            lambda: PiecewiseConstant([1, 2], [0.1, 0.2]),
+            r"one value more than boundaries; got boundaries=\[1.0, 2.0\], values=\[0.1, 0.2\]",
+        ),
         (lambda: PiecewiseConstant([2, 2], [0.1, 0.2, 0.3]), r"boundaries that rise; got \[2, 2\]"),
         (lambda: PiecewiseConstant([1], [0.1, "much"]), "each of values to be .*; got 'much'"),
-        (lambda: CosineDecay(0.1, 10, warmup_steps=5), "a warmup_target with warmup_steps; got None"),
+        (
+            lambda: CosineDecay(0.1, 10, warmup_steps=5),
+            "a warmup_target with warmup_steps; got warmup_target=None, warmup_steps=5.0",
+        ),
         (lambda: OneCycle(0.1, 2), "steps to be an integer not below 3; got 2"),
-        (lambda: OneCycle(0.1, 10, last_steps=9), "last_steps of at most steps - 2; got 9 of 10"),
+        (lambda: OneCycle(0.1, 10, last_steps=9), "last_steps of at most steps - 2; got steps=10, last_steps=9"),
     ],
 )
 def test_wrong_settings(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "name", "wrong"),
+    [
+        (ExponentialDecay(0.1, 10, 0.5), "decay_steps", 0),
+        (ExponentialDecay(0.1, 10, 0.5), "staircase", "no"),
+        (PowerDecay(0.1, 10), "initial_learning_rate", -1),
+        (PiecewiseConstant([1], [0.1, 0.2]), "values", [0.1]),
+        (PiecewiseConstant([1], [0.1, 0.2]), "boundaries", 1),
+        (CosineDecay(0.1, 10, warmup_target=0.2, warmup_steps=3), "warmup_target", None),
+        (OneCycle(0.1, 10), "steps", 3),
+    ],
+    ids=lambda thing: type(thing).__name__,
+)
+def test_a_setting_is_checked_whenever_it_is_set(schedule, name, wrong):
+    before = repr(schedule)
+    with pytest.raises(ValueError, match=f"^{type(schedule).__name__} expects .*{name}"):
+        setattr(schedule, name, wrong)
+    assert repr(schedule) == before
 
 
 def test_a_schedule_without_a_call_says_so():

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tinygrad_bn import names, ops
-from tinygrad_bn.errors import SettingError
+from tinygrad_bn.errors import DtypeError, SettingError
 from tinygrad_bn.mode import current, guard, using
 from tinygrad_bn.module.settings import above_zero, number
 from tinygrad_bn.primitives import Array
@@ -39,6 +39,7 @@ def clip_grad_value(parameters: Parameters, clip: float) -> None:
         _give(found, [clip_by_value(gradient, clip) for gradient in found.values()])
 
 
+@names.checked
 def clip_grad_norm(
     parameters: Parameters, max_norm: float, *, norm_type: NormType = 2, nonfinite: str = "raise"
 ) -> float | Tensor:
@@ -79,17 +80,29 @@ def clip_grad_norm(
     return norm if isinstance(norm, Tensor) else float(norm)
 
 
-def clip_by_global_norm(arrays: Sequence[Array], max_norm: float) -> tuple[list[Array], float | Tensor]:
-    """The arrays, scaled together so that their Euclidean norm is at most `max_norm`, and the norm they had.
+@names.checked
+def clip_by_global_norm(
+    arrays: Iterable[Array], max_norm: float, *, norm_type: NormType = 2
+) -> tuple[list[Array], float | Tensor]:
+    """The arrays, scaled together so that their norm is at most `max_norm`, and the norm they had.
+
+    Args:
+        arrays: several floating arrays or Tensors.
+        max_norm: the limit.
+        norm_type: as in `clip_grad_norm`.
 
     Raises:
+        TypeError: it is one array, or something else than arrays is among them.
+        DtypeError: an array is not floating.
         FloatingPointError: an array is not finite.
-        ValueError: `max_norm` is not positive and finite.
+        ValueError: an argument lies outside what is allowed.
     """
     above_zero("clip_by_global_norm", "max_norm", max_norm)
-    norms = [norm_of(array) for array in arrays]
+    order = _order("clip_by_global_norm", norm_type)
+    arrays = _floating_arrays("clip_by_global_norm", arrays)
+    norms = [norm_of(array, order) for array in arrays]
     expect_finite("clip_by_global_norm", [f"number {place}" for place in range(len(norms))], norms)
-    norm = norm_of_all(norms)
+    norm = norm_of_all(norms, order)
     clipped = [scaled(array, shrinkage(norm, max_norm)) for array in arrays]
     return clipped, norm if isinstance(norm, Tensor) else float(norm)
 
@@ -146,7 +159,7 @@ def global_norm(arrays: Sequence[Array], order: float = 2) -> Array:
     return norm_of_all([norm_of(array, order) for array in arrays], order)
 
 
-def expect_finite(owner: str, called: Sequence[str], norms: Sequence[Array]) -> None:
+def expect_finite(owner: str, named: Sequence[str], norms: Sequence[Array]) -> None:
     """Go on only if all these norms are finite.
 
     Each has a check of its own, so that a captured step too can say whose it is.
@@ -155,9 +168,9 @@ def expect_finite(owner: str, called: Sequence[str], norms: Sequence[Array]) -> 
         FloatingPointError: one of them is not; the message says whose.
     """
     wrong = [
-        name for name, norm in zip(called, norms, strict=True) if not isinstance(norm, Tensor) and not np.isfinite(norm)
+        name for name, norm in zip(named, norms, strict=True) if not isinstance(norm, Tensor) and not np.isfinite(norm)
     ]
-    for name, norm in zip(called, norms, strict=True):
+    for name, norm in zip(named, norms, strict=True):
         guard(ops.isfinite(norm), partial(_not_finite, owner, wrong or [name]))
 
 
@@ -170,7 +183,7 @@ def unpaired(parameters: Parameters, paths: dict[Parameter, str]) -> Iterator[An
         yield parameter
 
 
-def called(parameters: Iterable[Parameter], paths: Mapping[Parameter, str]) -> list[str]:
+def names_of(parameters: Iterable[Parameter], paths: Mapping[Parameter, str]) -> list[str]:
     """What messages call these: by their paths, where those are known, or else by their names."""
     return [
         paths.get(parameter) or parameter.name or f"parameter {place}" for place, parameter in enumerate(parameters)
@@ -179,7 +192,7 @@ def called(parameters: Iterable[Parameter], paths: Mapping[Parameter, str]) -> l
 
 def gradients_of(parameters: Collection[Parameter], paths: Mapping[Parameter, str]) -> list[str]:
     """What messages call the gradients of these."""
-    named = zip(called(parameters, paths), parameters, strict=True)
+    named = zip(names_of(parameters, paths), parameters, strict=True)
     return [f"that of {name} of shape {parameter.shape}" for name, parameter in named]
 
 
@@ -192,6 +205,19 @@ def _order(owner: str, norm_type: NormType) -> float:
     if norm_type in ("inf", np.inf):
         return np.inf
     return float(number(owner, "norm_type", norm_type, "inf or a finite number above 0", lambda order: order > 0))
+
+
+def _floating_arrays(owner: str, arrays: Iterable[Array]) -> list[Array]:
+    """The arrays as a list, if these are arrays, and floating."""
+    if isinstance(arrays, (Tensor, np.ndarray)) or not hasattr(arrays, "__iter__"):
+        raise TypeError(f"{owner} expects a list of arrays; got {type(arrays).__name__}")
+    found = list(arrays)
+    for place, array in enumerate(found):
+        if not isinstance(array, (Tensor, np.ndarray, np.generic)):
+            raise TypeError(f"{owner} expects arrays or Tensors; got {type(array).__name__} as number {place}")
+        if array.dtype.kind != "f":
+            raise DtypeError(f"{owner} expects floating arrays; got {array.dtype} as number {place}")
+    return found
 
 
 def _with_gradients(owner: str, parameters: Parameters) -> tuple[dict[Parameter, Array], dict[Parameter, str]]:

@@ -10,7 +10,7 @@ operators and tg functions, that gives the weights to go on with.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,19 @@ class Constraint(Described):
         raise NotImplementedError(f"{type(self).__name__} defines no __call__(weights)")
 
 
+def _axis(owner: Constraint, name: str, axis: Any) -> Axis:
+    """An axis as an int, or several as a list.
+
+    Raises:
+        SettingError: it is neither.
+    """
+    several = isinstance(axis, (list, tuple))
+    given = axis if several else (axis,)
+    if not given or not all(isinstance(a, (int, np.integer)) and not isinstance(a, bool) for a in given):
+        raise SettingError(f"{type(owner).__name__} expects {name} to be an integer or several; got {axis!r}")
+    return [int(a) for a in given] if several else int(axis)
+
+
 class MaxNorm(Constraint):
     """w * max_value / max(norm(w), max_value): longer weights are shortened to `max_value`, others keep every bit.
 
@@ -43,8 +56,10 @@ class MaxNorm(Constraint):
     Reference: Srebro et al. (2005); Srivastava et al. (2014), section 5.1.
     """
 
+    _checks: ClassVar = {"max_value": above_zero, "axis": _axis}
+
     def __init__(self, max_value: float = 2, axis: Axis = 0) -> None:
-        self.max_value, self.axis = above_zero(self, "max_value", max_value), _axis(self, axis)
+        self.max_value, self.axis = max_value, axis
 
     def __call__(self, weights: Array) -> Array:
         return weights * (self.max_value / ops.maximum(_norm(weights, self.axis), self.max_value))
@@ -66,8 +81,10 @@ class UnitNorm(Constraint):
     Reference: Salimans and Kingma (2016), section 2, where it is part of the network.
     """
 
+    _checks: ClassVar = {"axis": _axis}
+
     def __init__(self, axis: Axis = 0) -> None:
-        self.axis = _axis(self, axis)
+        self.axis = axis
 
     def __call__(self, weights: Array) -> Array:
         norm = _norm(weights, self.axis)
@@ -78,31 +95,17 @@ max_norm, non_neg, unit_norm = MaxNorm, NonNeg, UnitNorm
 _BY_NAME: dict[str, type[Constraint]] = {"max_norm": MaxNorm, "non_neg": NonNeg, "unit_norm": UnitNorm}
 
 
+@names.checked
 def get(constraint: str | Rule | type[Constraint] | None, where: str = "") -> Rule | None:
     """The constraint of a name such as "max_norm", or of a class; a function or None as it is.
 
     Raises:
         SettingError: `where` was given something else; the message lists the names.
     """
-    if isinstance(constraint, type) and issubclass(constraint, Constraint):
-        return constraint()
     if constraint is None or (callable(constraint) and not isinstance(constraint, type)):
         return constraint
-    return names.chosen("constraint", constraint, _BY_NAME, where)()
+    return names.resolve("constraint", constraint, Constraint, _BY_NAME, where)
 
 
 def _norm(weights: Array, axis: Axis) -> Array:
     return ops.norm(weights, axis=axis if isinstance(axis, int) else tuple(axis), keepdims=True)
-
-
-def _axis(owner: Constraint, axis: Any) -> Axis:
-    """An axis as an int, or several as a list.
-
-    Raises:
-        SettingError: it is neither.
-    """
-    several = isinstance(axis, (list, tuple))
-    given = axis if several else (axis,)
-    if not given or not all(isinstance(a, (int, np.integer)) and not isinstance(a, bool) for a in given):
-        raise SettingError(f"{type(owner).__name__} expects axis to be an integer or several; got {axis!r}")
-    return [int(a) for a in given] if several else int(axis)

@@ -11,16 +11,16 @@ All other probabilities are made to sum to 1, where they are of one choice, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
 from tinygrad_bn import names, ops
 from tinygrad_bn.errors import SettingError, ShapeError
 from tinygrad_bn.mode import current, guard
-from tinygrad_bn.module.settings import Described, above_zero
+from tinygrad_bn.module.settings import Described, above_zero, flag
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import Tensor, as_array
 
@@ -57,17 +57,14 @@ class Loss(Described):
         y_true = self.aligned(y_true if isinstance(y_true, Tensor) else as_array(y_true), y_pred.shape)
         if check and current().recorder is None:
             self.check(y_true.value if isinstance(y_true, Tensor) else y_true, y_pred.shape)
-        elif check and (bounds := self.bounds(y_pred.shape)) is not None:
-            within = ops.logical_and(y_true >= bounds[0], y_true <= bounds[1])
-            guard(ops.all(within), partial(self._out_of, bounds))
+        elif check:
+            for good, expected in self.conditions(y_true, y_pred.shape):
+                guard(ops.all(good), partial(self._refusal, expected, "something else"))
         return ops.mean(self.per_sample(y_true, y_pred))
 
-    def bounds(self, shape: tuple[int, ...]) -> tuple[float, float] | None:
-        """Between which numbers the truth for predictions of `shape` lies, where there are such: every replay looks."""
-        return None
-
-    def _out_of(self, bounds: tuple[float, float]) -> ValueError:
-        return ValueError(f"{self._name} expects y_true from {bounds[0]} to {bounds[1]}; got something outside")
+    def conditions(self, y_true: Array, shape: tuple[int, ...]) -> Iterator[tuple[Array, str]]:
+        """Where an aligned `y_true` can be true for predictions of `shape`, and what is expected, in words."""
+        return iter(())
 
     def per_sample(self, y_true: Array, y_pred: Array) -> Array:
         """The loss of each sample, or of each of its values; the first axis is the batch."""
@@ -80,14 +77,20 @@ class Loss(Described):
             ShapeError: it has another shape, or there is no sample.
         """
         self._expect_samples(y_true, shape)
-        if y_true.shape == shape:
-            return y_true
-        if (*y_true.shape, 1) == shape or y_true.shape == (*shape, 1):
-            return y_true.reshape(shape)
+        if (found := paired(y_true, shape)) is not None:
+            return found
         raise ShapeError(f"{self._name} expects y_true of the shape of y_pred, {shape}; got {y_true.shape}")
 
     def check(self, y_true: NDArray[Any], shape: tuple[int, ...]) -> None:
-        """Raise a ValueError if the values of an aligned `y_true` cannot be true for predictions of `shape`."""
+        """Raise a ValueError if `conditions` do not hold of an aligned `y_true`; the message names the first place."""
+        for good, expected in self.conditions(y_true, shape):
+            if not good.all():
+                place = np.unravel_index(np.argmin(good), y_true.shape)
+                at = ", ".join(map(str, place))
+                raise self._refusal(expected, f"{y_true[place]} at y_true[{at}]")
+
+    def _refusal(self, expected: str, got: str) -> ValueError:
+        return ValueError(f"{self._name} expects {expected}; got {got}")
 
     @property
     def _name(self) -> str:
@@ -118,8 +121,10 @@ class Huber(Loss):
     Reference: Huber (1964).
     """
 
+    _checks: ClassVar = {"delta": above_zero}
+
     def __init__(self, delta: float = 1.0) -> None:
-        self.delta = above_zero(self, "delta", delta)
+        self.delta = delta
 
     def per_sample(self, y_true: Array, y_pred: Array) -> Array:
         error = y_pred - _cast(y_true, y_pred.dtype)
@@ -131,9 +136,10 @@ class _Crossentropy(Loss):
     """What the cross-entropies share: they look for logits."""
 
     _activation: Any
+    _checks: ClassVar = {"from_logits": flag}
 
-    def bounds(self, shape: tuple[int, ...]) -> tuple[float, float] | None:
-        return 0, 1
+    def conditions(self, y_true: Array, shape: tuple[int, ...]) -> Iterator[tuple[Array, str]]:
+        yield ops.logical_and(y_true >= 0, y_true <= 1), "y_true from 0 to 1"
 
     def __init__(self, from_logits: bool = False) -> None:
         self.from_logits = from_logits
@@ -182,11 +188,6 @@ class _Crossentropy(Loss):
             f"{self._name} expects probabilities, from 0 to 1; got {got}. "
             f"End the network with a {self._activation.__name__}, or say from_logits=True"
         )
-
-    def check(self, y_true: NDArray[Any], shape: tuple[int, ...]) -> None:
-        if not (y_true.min() >= 0 and y_true.max() <= 1):
-            wrong = y_true[~((y_true >= 0) & (y_true <= 1))][0]
-            raise ValueError(f"{self._name} expects y_true from 0 to 1; got {wrong:g}")
 
 
 class BinaryCrossentropy(_Crossentropy):
@@ -242,22 +243,16 @@ class SparseCategoricalCrossentropy(_Crossentropy):
             f"{self._name} expects labels of shape {shape[:-1]} for y_pred of shape {shape}; got {y_true.shape}{hint}"
         )
 
-    def bounds(self, shape: tuple[int, ...]) -> tuple[float, float] | None:
-        return 0, shape[-1] - 1
+    def conditions(self, y_true: Array, shape: tuple[int, ...]) -> Iterator[tuple[Array, str]]:
+        last = shape[-1] - 1
+        yield ops.logical_and(y_true >= 0, y_true <= last), f"labels from 0 to {last}"
+        if y_true.dtype.kind == "f":
+            yield y_true == ops.rint(y_true), "whole numbers as labels"
 
     def check(self, y_true: NDArray[Any], shape: tuple[int, ...]) -> None:
-        classes = shape[-1]
-        if y_true.dtype == np.int64 and np.maximum.reduce(y_true.view(np.uint64), axis=None) < classes:
+        if y_true.dtype == np.int64 and np.maximum.reduce(y_true.view(np.uint64), axis=None) < shape[-1]:
             return  # in one pass: a number below 0 is a very large one without its sign
-        if not (y_true.min() >= 0 and y_true.max() < classes):
-            self._refuse(y_true, (y_true >= 0) & (y_true < classes), f"labels from 0 to {classes - 1}")
-        if y_true.dtype.kind == "f" and (whole := y_true == np.rint(y_true)).min() == 0:
-            self._refuse(y_true, whole, "whole numbers as labels")
-
-    def _refuse(self, labels: NDArray[Any], good: NDArray[np.bool], expected: str) -> None:
-        position = np.unravel_index(np.argmin(good), labels.shape)
-        at = ", ".join(map(str, position))
-        raise ValueError(f"{self._name} expects {expected}; got {labels[position]} at y_true[{at}]")
+        super().check(y_true, shape)
 
     def per_sample(self, y_true: Array, y_pred: Array) -> Array:
         labels = y_true if y_true.dtype.kind in "iu" else y_true.astype(np.int64)
@@ -269,13 +264,17 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 
 
 class FunctionLoss(Loss):
-    """mean(function(y_true, y_pred)), for a function that says how wrong each prediction is."""
+    """mean(function(y_true, y_pred)), for a function that says how wrong each prediction is.
+
+    Truth that differs from the prediction by a last axis of 1 is given the shape of the prediction.
+    """
 
     def __init__(self, function: Callable[[Any, Any], Any]) -> None:
         self.function = function
 
     def aligned(self, y_true: Array, shape: tuple[int, ...]) -> Array:
-        return y_true
+        found = paired(y_true, shape)
+        return y_true if found is None else found
 
     def per_sample(self, y_true: Array, y_pred: Array) -> Array:
         return self.function(_cast(y_true, y_pred.dtype) if y_true.dtype.kind == "f" else y_true, y_pred)
@@ -293,22 +292,22 @@ _BY_NAME: Final[dict[str, Callable[[], Loss]]] = {
 }
 
 
-def get(loss: str | Loss | Callable[[Any, Any], Any]) -> Loss:
-    """A loss from its name, such as "mse" or "sparse_categorical_crossentropy", from a function, or from itself.
+def get(loss: str | Loss | type[Loss] | Callable[[Any, Any], Any]) -> Loss:
+    """A loss from a name such as "mse", from a class, from a function of y_true and y_pred, or from itself.
 
     Raises:
-        ValueError: there is no loss of that name.
-        TypeError: it is neither; a class, for instance, instead of an instance.
+        SettingError: it is none of these; the message lists the names.
     """
-    if isinstance(loss, Loss):
-        return loss
-    if isinstance(loss, str):
-        return names.chosen("loss", loss, _BY_NAME)()
-    if isinstance(loss, type):
-        raise TypeError(f"loss expects an instance; got the class {loss.__name__}: write {loss.__name__}()")
-    if not callable(loss):
-        raise TypeError(f"loss expects a name, a Loss or a function of y_true and y_pred; got {loss!r}")
-    return FunctionLoss(loss)
+    if callable(loss) and not isinstance(loss, (Loss, type)):
+        return FunctionLoss(loss)
+    return names.resolve("loss", loss, Loss, _BY_NAME)
+
+
+def paired(y_true: Array, shape: tuple[int, ...]) -> Array | None:
+    """`y_true` in this shape, from which it may differ by a last axis of 1; None where it differs by more."""
+    if y_true.shape == shape:
+        return y_true
+    return y_true.reshape(shape) if (*y_true.shape, 1) == shape or y_true.shape == (*shape, 1) else None
 
 
 def _floating(y_pred: Any) -> Array:

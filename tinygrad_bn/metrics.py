@@ -16,6 +16,7 @@ import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.errors import ShapeError
+from tinygrad_bn.losses import paired
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import as_array
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 PerSample = Callable[[Any, Any], Any]
 
 
-class Metric:
+class Metric(names.Answering):
     """The mean, over all samples seen since the last `reset`, of a function of truth and prediction.
 
     Args:
@@ -47,12 +48,14 @@ class Metric:
         self._count = 0
 
     def update(self, y_true: Any, y_pred: Any) -> None:
-        """Add a batch.
+        """Add a batch; truth that differs from the prediction by a last axis of 1 is given the prediction's shape.
 
         Raises:
             ShapeError: y_true and y_pred do not belong together.
         """
-        values = np.asarray(self.per_sample(as_array(y_true), as_array(y_pred)))
+        truth, prediction = as_array(y_true), as_array(y_pred)
+        aligned = paired(truth, prediction.shape)
+        values = np.asarray(self.per_sample(truth if aligned is None else aligned, prediction))
         self._total += float(values.sum(dtype=np.float64))
         self._count += values.size
 
@@ -64,10 +67,12 @@ class Metric:
 def accuracy(y_true: NDArray[Any], y_pred: NDArray[Any]) -> Array:
     """Whether each prediction is right; which kind of prediction it is, the shapes say.
 
-    A last axis of 1 against truth of the same: binary, right on the same side of 0.5. Otherwise the largest of the
-    last axis is the predicted class: against labels of shape (batch,) or (batch, 1), or against one-hot truth.
+    One value for each sample, of shape (batch,) or (batch, ..., 1), is binary: right on the same side of 0.5. It is
+    taken for a probability; for logits give a function of your own, such as `lambda t, z: t == (z > 0)`. Otherwise the
+    largest of the last axis, of probabilities or logits, is the predicted class: against labels of shape (batch,) or
+    (batch, 1), or against one-hot truth.
     """
-    if y_pred.ndim == 0 or y_pred.shape[-1] == 1:
+    if y_pred.ndim < 2 or y_pred.shape[-1] == 1:
         return binary_accuracy(y_true, y_pred)
     if y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1:
         return sparse_categorical_accuracy(y_true, y_pred)
@@ -137,10 +142,8 @@ def get(metric: MetricLike) -> Metric:
     return Metric(metric, getattr(metric, "__name__", "metric"))
 
 
-def _paired(name: str, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
+def _paired(name: str, y_true: NDArray[Any], y_pred: NDArray[Any]) -> Array:
     """`y_true` in the shape of `y_pred`, from which it may differ by a last axis of 1."""
-    if y_true.shape == y_pred.shape:
-        return y_true
-    if (*y_true.shape, 1) == y_pred.shape or y_true.shape == (*y_pred.shape, 1):
-        return y_true.reshape(y_pred.shape)
+    if (found := paired(y_true, y_pred.shape)) is not None:
+        return found
     raise ShapeError(f"{name} expects y_true of the shape of y_pred, {y_pred.shape}; got {y_true.shape}")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from types import FunctionType
+from typing import Any, ParamSpec, TypeVar
 
 from tinygrad_bn.errors import SettingError
 
 Choice = TypeVar("Choice")
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+_TAKES_ANY_NAME = 0x08  # the code flag of a function with **arguments
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
@@ -32,28 +35,81 @@ def unknown(kind: str, name: object, choices: Iterable[str], where: str = "") ->
     return f"unknown {kind} {name!r}{place}.{hint} Choices: {', '.join(choices) or 'none'}."
 
 
-def chosen(kind: str, name: object, choices: Mapping[str, Choice], where: str = "") -> Choice:
-    """The choice of this name.
+def expect(kind: str, name: Any, choices: Collection[str], where: str = "") -> Any:
+    """`name`, if it is among the choices.
 
     Raises:
-        SettingError: there is none; the message is that of `unknown`.
+        SettingError: it is not; the message is that of `unknown`.
     """
     if isinstance(name, str) and name in choices:
-        return choices[name]
+        return name
     raise SettingError(unknown(kind, name, choices, where))
+
+
+def chosen(kind: str, name: object, choices: Mapping[str, Choice], where: str = "") -> Choice:
+    """The choice of this name. Raises as `expect`."""
+    return choices[expect(kind, name, choices, where)]
+
+
+def resolve(
+    kind: str, value: Any, base: type[Choice], choices: Mapping[str, Callable[[], Choice]], where: str = ""
+) -> Choice:
+    """The `base` that is meant: the value itself, or one with the default settings of a class or a name.
+
+    Raises:
+        SettingError: it is none of these; the message is that of `unknown`.
+    """
+    if isinstance(value, base):
+        return value
+    if isinstance(value, type) and issubclass(value, base):
+        return value()
+    return chosen(kind, value, choices, where)()
+
+
+def arguments(kind: type) -> list[str]:
+    """The names of what its constructor takes, with those that it hands on to constructors above."""
+    found: dict[str, None] = {}
+    for base in kind.__mro__:
+        constructor: Any = vars(base).get("__init__")
+        while hasattr(constructor, "__wrapped__"):
+            constructor = constructor.__wrapped__
+        if isinstance(constructor, FunctionType):
+            found.update(dict.fromkeys(_named(constructor)[1:]))
+            if not constructor.__code__.co_flags & _TAKES_ANY_NAME:
+                break
+    return list(found)
 
 
 def checked(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """`function`, whose TypeError for an argument that it does not have names the right one."""
-    code = function.__code__
-    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    plain: Any = function
+    if not isinstance(function, FunctionType) or plain.__code__.co_flags & _TAKES_ANY_NAME:
+        return function
+    known, constructs = _named(plain), plain.__name__ == "__init__"
 
     @wraps(function)
     def helpful(*positional: Arguments.args, **named: Arguments.kwargs) -> Result:
         for name in named:
             if name not in known:
-                choices = [choice for choice in known if choice != "self"]
-                raise TypeError(unknown("argument", name, choices, f"{function.__name__}()"))
-        return function(*positional, **named)
+                kind: Any = type(positional[0]) if constructs else plain
+                choices = arguments(kind) if constructs else [choice for choice in known if choice != "self"]
+                raise TypeError(unknown("argument", name, choices, f"{kind.__name__}()"))
+        result: Result = plain(*positional, **named)
+        return result
 
     return helpful
+
+
+class Answering:
+    """A kind of thing whose constructors answer an argument that they do not have with the right one."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
+
+
+def _named(function: Any) -> tuple[str, ...]:
+    code = function.__code__
+    names: tuple[str, ...] = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return names

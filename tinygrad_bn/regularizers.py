@@ -11,6 +11,7 @@ one number.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,8 +36,10 @@ class Regularizer(Described):
 class L1(Regularizer):
     """l1 * sum(|w|): it drives weights to 0, and many of them all the way.  Reference: Tibshirani (1996)."""
 
+    _checks: ClassVar = {"l1": not_below_zero}
+
     def __init__(self, l1: float = 0.01) -> None:
-        self.l1 = not_below_zero(self, "l1", l1)
+        self.l1 = l1
 
     def __call__(self, weights: Array) -> Array:
         return self.l1 * ops.sum(ops.abs(weights))
@@ -45,8 +48,10 @@ class L1(Regularizer):
 class L2(Regularizer):
     """l2 * sum(w ** 2): its derivative is 2 * l2 * w.  Reference: Hoerl and Kennard (1970)."""
 
+    _checks: ClassVar = {"l2": not_below_zero}
+
     def __init__(self, l2: float = 0.01) -> None:
-        self.l2 = not_below_zero(self, "l2", l2)
+        self.l2 = l2
 
     def __call__(self, weights: Array) -> Array:
         return self.l2 * ops.sum(ops.square(weights))
@@ -55,8 +60,10 @@ class L2(Regularizer):
 class L1L2(Regularizer):
     """l1 * sum(|w|) + l2 * sum(w ** 2).  Reference: Zou and Hastie (2005)."""
 
+    _checks: ClassVar = {"l1": not_below_zero, "l2": not_below_zero}
+
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
-        self.l1, self.l2 = not_below_zero(self, "l1", l1), not_below_zero(self, "l2", l2)
+        self.l1, self.l2 = l1, l2
 
     def __call__(self, weights: Array) -> Array:
         if not self.l1:
@@ -70,17 +77,16 @@ l1, l2, l1_l2 = L1, L2, L1L2
 _BY_NAME: dict[str, type[Regularizer]] = {"l1": L1, "l2": L2, "l1_l2": L1L2}
 
 
+@names.checked
 def get(regularizer: str | Rule | type[Regularizer] | None, where: str = "") -> Rule | None:
     """The regularizer of a name, "l1", "l2" or "l1_l2", or of a class; a function or None as it is.
 
     Raises:
         SettingError: `where` was given something else; the message lists the names.
     """
-    if isinstance(regularizer, type) and issubclass(regularizer, Regularizer):
-        return regularizer()
     if regularizer is None or (callable(regularizer) and not isinstance(regularizer, type)):
         return regularizer
-    return names.chosen("regularizer", regularizer, _BY_NAME, where)()
+    return names.resolve("regularizer", regularizer, Regularizer, _BY_NAME, where)
 
 
 def penalty(parameters: Iterable[Parameter]) -> Tensor | None:

@@ -10,13 +10,19 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
 
 from tinygrad_bn.errors import SettingError
-from tinygrad_bn.module.settings import Described, above_zero, natural, not_below_zero, number
+from tinygrad_bn.module.settings import Described, above_zero, flag, natural, not_below_zero, number, optional
 
 
 class Schedule(Described):
     """The learning rate of each step: a subclass defines `__call__`."""
+
+    _checks: ClassVar = {"initial_learning_rate": not_below_zero, "decay_steps": above_zero}
 
     def __call__(self, step: int) -> float:
         """The learning rate of the step with this number; the first is 0."""
@@ -36,13 +42,13 @@ class ExponentialDecay(Schedule):
         ValueError: an argument lies outside what is allowed.
     """
 
+    _checks: ClassVar = {"decay_rate": above_zero, "staircase": flag}
+
     def __init__(
         self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False
     ) -> None:
-        self.initial_learning_rate = not_below_zero(self, "initial_learning_rate", initial_learning_rate)
-        self.decay_steps = above_zero(self, "decay_steps", decay_steps)
-        self.decay_rate = above_zero(self, "decay_rate", decay_rate)
-        self.staircase = bool(staircase)
+        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
+        self.decay_rate, self.staircase = decay_rate, staircase
 
     def __call__(self, step: int) -> float:
         times = step / self.decay_steps
@@ -63,13 +69,30 @@ class PowerDecay(Schedule):
     Reference: Géron (2019), chapter 11, power scheduling.
     """
 
+    _checks: ClassVar = {"power": not_below_zero}
+
     def __init__(self, initial_learning_rate: float, decay_steps: float, power: float = 1.0) -> None:
-        self.initial_learning_rate = not_below_zero(self, "initial_learning_rate", initial_learning_rate)
-        self.decay_steps = above_zero(self, "decay_steps", decay_steps)
-        self.power = not_below_zero(self, "power", power)
+        self.initial_learning_rate, self.decay_steps, self.power = initial_learning_rate, decay_steps, power
 
     def __call__(self, step: int) -> float:
         return float(self.initial_learning_rate / (1 + step / self.decay_steps) ** self.power)
+
+
+def _numbers(owner: Schedule, name: str, values: Any) -> list[float]:
+    if not isinstance(values, (list, tuple, np.ndarray)):
+        raise SettingError(f"{type(owner).__name__} expects {name} to be a list of numbers; got {values!r}")
+    return [float(number(owner, f"each of {name}", value)) for value in values]
+
+
+def _boundaries(owner: Schedule, name: str, boundaries: Any) -> list[float]:
+    found = _numbers(owner, name, boundaries)
+    if found != sorted(set(found)):
+        raise SettingError(f"{type(owner).__name__} expects {name} that rise; got {boundaries!r}")
+    return found
+
+
+def _values(owner: Schedule, name: str, values: Any) -> list[float]:
+    return [not_below_zero(owner, f"each of {name}", value) for value in _numbers(owner, name, values)]
 
 
 class PiecewiseConstant(Schedule):
@@ -83,15 +106,18 @@ class PiecewiseConstant(Schedule):
         ValueError: an argument lies outside what is allowed.
     """
 
+    _checks: ClassVar = {"boundaries": _boundaries, "values": _values}
+    _agreements = (
+        (
+            ("boundaries", "values"),
+            lambda boundaries, values: len(values) == len(boundaries) + 1,
+            "one value more than boundaries",
+        ),
+    )
+
     def __init__(self, boundaries: Sequence[float], values: Sequence[float]) -> None:
-        self.boundaries = [float(number(self, "each of boundaries", boundary)) for boundary in boundaries]
-        self.values = [not_below_zero(self, "each of values", value) for value in values]
-        if len(values) != len(boundaries) + 1:
-            raise SettingError(
-                f"PiecewiseConstant expects one value more than boundaries; got {len(values)} and {len(boundaries)}"
-            )
-        if self.boundaries != sorted(set(self.boundaries)):
-            raise SettingError(f"PiecewiseConstant expects boundaries that rise; got {boundaries!r}")
+        self.boundaries: Sequence[float] = boundaries
+        self.values: Sequence[float] = values
 
     def __call__(self, step: int) -> float:
         return self.values[bisect_left(self.boundaries, step)]
@@ -116,6 +142,19 @@ class CosineDecay(Schedule):
     Reference: Loshchilov and Hutter (2017), Eq. 5.
     """
 
+    _checks: ClassVar = {
+        "alpha": not_below_zero,
+        "warmup_target": optional(not_below_zero),
+        "warmup_steps": not_below_zero,
+    }
+    _agreements = (
+        (
+            ("warmup_target", "warmup_steps"),
+            lambda target, steps: target is not None or not steps,
+            "a warmup_target with warmup_steps",
+        ),
+    )
+
     def __init__(
         self,
         initial_learning_rate: float,
@@ -124,13 +163,9 @@ class CosineDecay(Schedule):
         warmup_target: float | None = None,
         warmup_steps: float = 0,
     ) -> None:
-        self.initial_learning_rate = not_below_zero(self, "initial_learning_rate", initial_learning_rate)
-        self.decay_steps = above_zero(self, "decay_steps", decay_steps)
-        self.alpha = not_below_zero(self, "alpha", alpha)
-        self.warmup_target = None if warmup_target is None else not_below_zero(self, "warmup_target", warmup_target)
-        self.warmup_steps = not_below_zero(self, "warmup_steps", warmup_steps)
-        if self.warmup_target is None and self.warmup_steps:
-            raise SettingError("CosineDecay expects a warmup_target with warmup_steps; got None")
+        self.initial_learning_rate, self.decay_steps, self.alpha = initial_learning_rate, decay_steps, alpha
+        self.warmup_target = warmup_target
+        self.warmup_steps = warmup_steps
 
     def __call__(self, step: int) -> float:
         start = self.initial_learning_rate
@@ -158,6 +193,13 @@ class OneCycle(Schedule):
     Reference: Smith (2018), the 1cycle policy; as in Géron (2019), chapter 11.
     """
 
+    _checks: ClassVar = {
+        **dict.fromkeys(("max_learning_rate", "start_learning_rate", "last_learning_rate"), not_below_zero),
+        "steps": partial(natural, least=3),
+        "last_steps": natural,
+    }
+    _agreements = ((("steps", "last_steps"), lambda steps, last: last <= steps - 2, "last_steps of at most steps - 2"),)
+
     def __init__(
         self,
         max_learning_rate: float,
@@ -167,15 +209,11 @@ class OneCycle(Schedule):
         last_steps: int | None = None,
         last_learning_rate: float | None = None,
     ) -> None:
-        self.max_learning_rate = top = not_below_zero(self, "max_learning_rate", max_learning_rate)
-        self.steps = natural(self, "steps", steps, least=3)
-        start = top / 10 if start_learning_rate is None else start_learning_rate
-        self.start_learning_rate = not_below_zero(self, "start_learning_rate", start)
-        self.last_steps = natural(self, "last_steps", self.steps // 10 + 1 if last_steps is None else last_steps)
-        if self.last_steps > self.steps - 2:
-            raise SettingError(f"OneCycle expects last_steps of at most steps - 2; got {last_steps} of {steps}")
+        self.max_learning_rate, self.steps = max_learning_rate, steps
+        self.start_learning_rate = self.max_learning_rate / 10 if start_learning_rate is None else start_learning_rate
+        self.last_steps = self.steps // 10 + 1 if last_steps is None else last_steps
         last = self.start_learning_rate / 1000 if last_learning_rate is None else last_learning_rate
-        self.last_learning_rate = not_below_zero(self, "last_learning_rate", last)
+        self.last_learning_rate = last
 
     def __call__(self, step: int) -> float:
         start, half = self.start_learning_rate, (self.steps - self.last_steps) // 2

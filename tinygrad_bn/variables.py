@@ -11,6 +11,7 @@ import numpy as np
 from tinygrad_bn.errors import DtypeError, ShapeError
 from tinygrad_bn.memory import address
 from tinygrad_bn.mode import changed, current
+from tinygrad_bn.names import checked
 from tinygrad_bn.tensors import Tensor, Version, as_array, next_serial
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
@@ -81,6 +82,7 @@ class Parameter(Variable):
 
     __slots__ = ("_constraint", "_regularizer")
 
+    @checked
     def __init__(
         self,
         data: Any,

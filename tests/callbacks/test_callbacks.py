@@ -8,10 +8,12 @@ from tinygrad_bn.callbacks import (
     Callback,
     CSVLogger,
     EarlyStopping,
+    GradientFlow,
     ModelCheckpoint,
     ProgressBar,
     ReduceLROnPlateau,
 )
+from tinygrad_bn.errors import SettingError
 from tinygrad_bn.models import History
 from tinygrad_bn.optimizers import SGD
 
@@ -78,6 +80,21 @@ def test_hooks_as_keras_writes_them():
 def test_what_a_callback_adds_to_the_logs_is_in_the_history():
     history = model().fit(X, Y, epochs=2, callbacks=[Says(score=[3.0, 4.0])], verbose=0)
     assert history.history["score"] == [3.0, 4.0]
+
+
+def test_an_epoch_in_which_a_callback_fails_is_in_the_history_all_the_same():
+    class Fails(Callback):
+        def on_epoch_end(self, epoch, logs):
+            if epoch == 1:
+                raise RuntimeError("fails")
+
+    made = model()
+    with pytest.raises(RuntimeError, match="fails"):
+        made.fit(X, Y, epochs=4, callbacks=[Says(score=[3.0, 4.0]), Fails(), Says(late=[5.0, 6.0])], verbose=0)
+    assert made.history.epoch == [0, 1]
+    assert made.history.history["score"] == [3.0, 4.0]
+    assert made.history.history["late"] == [5.0]
+    assert len(made.history.history["loss"]) == 2
 
 
 def test_evaluating_in_a_batch_does_not_touch_the_metrics_of_the_training():
@@ -271,3 +288,33 @@ def test_a_folder_that_is_not_there_is_known_before_anything_is_trained(kind, fi
 def test_a_separator_is_one_character(separator, tmp_path):
     with pytest.raises(ValueError, match="CSVLogger expects separator to be one character, such as ';'; got"):
         CSVLogger(tmp_path / "log.csv", separator=separator)
+
+
+@pytest.mark.parametrize(
+    ("callback", "name", "wrong"),
+    [
+        (EarlyStopping(), "restore_best_weights", "no"),
+        (EarlyStopping(), "patience", -1),
+        (EarlyStopping(), "verbose", "no"),
+        (EarlyStopping(), "baseline", "a"),
+        (EarlyStopping(), "mode", "maximum"),
+        (EarlyStopping(), "monitor", 3),
+        (ReduceLROnPlateau(), "factor", 1),
+        (ReduceLROnPlateau(), "cooldown", 0.5),
+        (ModelCheckpoint("a.npz"), "save_best_only", "no"),
+        (ModelCheckpoint("a.npz"), "save_weights_only", 2),
+        (ModelCheckpoint("a.npz"), "training_state", None),
+        (ModelCheckpoint("a.npz"), "save_freq", "batch"),
+        (CSVLogger("a.csv"), "append", "no"),
+        (CSVLogger("a.csv"), "separator", ""),
+        (GradientFlow(X, Y), "every", 0),
+        (ProgressBar(), "style", "bars"),
+        (ProgressBar(), "leave", "no"),
+    ],
+    ids=lambda thing: thing if isinstance(thing, str) else type(thing).__name__,
+)
+def test_a_setting_is_checked_whenever_it_is_set(callback, name, wrong):
+    before = getattr(callback, name)
+    with pytest.raises(SettingError, match=rf"{type(callback).__name__}|^unknown {name}"):
+        setattr(callback, name, wrong)
+    assert getattr(callback, name) == before

@@ -130,6 +130,14 @@ def test_append_goes_on_under_the_same_columns(tmp_path):
     assert len(rows(path)) == 5
 
 
+def test_append_goes_on_where_a_name_holds_the_separator(tmp_path):
+    path = tmp_path / "log.csv"
+    for initial in (0, 1):
+        callbacks = [Says(**{"a, b": [0.5, 0.25]}), CSVLogger(path, append=True)]
+        model().fit(X, Y, initial_epoch=initial, epochs=initial + 1, callbacks=callbacks, verbose=0)
+    assert [row[:2] for row in rows(path)] == [["epoch", "a, b"], ["0", "0.5"], ["1", "0.25"]]
+
+
 def test_a_line_is_there_as_soon_as_its_epoch_is_over(tmp_path):
     path, seen = tmp_path / "log.csv", []
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
+from tinygrad_bn.autodiff import gradients as autodiff
 from tinygrad_bn.callbacks import Callback, ModelCheckpoint
 from tinygrad_bn.callbacks.gradient_flow import GradientFlow
 from tinygrad_bn.diagnostics import gradient_flow
@@ -41,6 +42,38 @@ def test_training_is_the_same_bits_with_and_without(executor):
     assert all(np.array_equal(alone[path], watched[path]) for path in alone)
     assert logs == watched_logs
     assert drawn == watched_drawn
+
+
+class Counted(tg.layers.Dense):
+    """A Dense that says how often it computes."""
+
+    forwards = 0
+
+    def forward(self, x):
+        self.forwards += 1
+        return super().forward(x)
+
+
+def test_a_measurement_is_one_forward_one_sweep_and_two_more_through_each_activation_alone(monkeypatch):
+    model = tg.Sequential([tg.layers.Input(6), *(Counted(8, "tanh") for _ in range(4)), Counted(3, "softmax")])
+    model.compile(tg.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+    sweeps, pullback = [], autodiff.pullback
+
+    def counted(outputs, *given, **options):
+        sweeps.append(outputs[0])
+        return pullback(outputs, *given, **options)
+
+    monkeypatch.setattr(autodiff, "pullback", counted)
+    callback = GradientFlow(X[:32], Y[:32])
+    for epochs, callbacks, measurements in ((2, [], 0), (2, [callback], 3), (3, [callback], 4)):
+        for layer in model.layers[1:]:
+            layer.forwards = 0
+        sweeps.clear()
+        model.fit(X, Y, epochs=epochs, batch_size=32, callbacks=callbacks, verbose=0, executor="eager")
+        steps = 3 * epochs
+        assert [layer.forwards for layer in model.layers[1:]] == [steps + measurements] * 5
+        assert sum(output.size == 1 for output in sweeps) == steps + measurements
+        assert sum(output.size > 1 for output in sweeps) == 2 * 4 * measurements
 
 
 def test_it_measures_before_training_and_after_every_epoch():

@@ -186,13 +186,36 @@ def test_an_initializer_of_ones_own():
         (lambda: initializers.HeNormal(seed="a"), "HeNormal expects seed to be an integer not below 0; got 'a'"),
         (lambda: initializers.Orthogonal(seed=-1), "Orthogonal expects seed to be an integer not below 0; got -1"),
         (lambda: initializers.RandomNormal(stddev=-1), "RandomNormal expects stddev to be a finite number not below 0"),
-        (lambda: initializers.RandomUniform(1, 0), "maxval to be a number not below minval=1; got 0"),
+        (
+            lambda: initializers.RandomUniform(1, 0),
+            "RandomUniform expects minval not above maxval; got minval=1.0, maxval=0.0",
+        ),
         (lambda: initializers.Constant("1"), "Constant expects value to be a finite number; got '1'"),
     ],
 )
 def test_wrong_settings(call, message):
     with pytest.raises(SettingError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("initializer", "name", "wrong", "message"),
+    [
+        (VarianceScaling(), "mode", "bogus", "unknown mode 'bogus' in VarianceScaling"),
+        (VarianceScaling(), "scale", -1, "scale to be a finite number above 0; got -1"),
+        (initializers.HeNormal(), "mode", "fan_out", "HeNormal was built with mode='fan_in', which cannot be set to"),
+        (initializers.Ones(), "value", 2, "Ones was built with value=1.0, which cannot be set to 2"),
+        (initializers.RandomUniform(), "minval", 0.5, "minval not above maxval; got minval=0.5, maxval=0.05"),
+        (initializers.RandomNormal(), "seed", -1, "seed to be an integer not below 0; got -1"),
+        (initializers.Orthogonal(), "gain", "a", "gain to be a finite number; got 'a'"),
+    ],
+    ids=lambda thing: type(thing).__name__,
+)
+def test_a_setting_is_checked_whenever_it_is_set(initializer, name, wrong, message):
+    before = repr(initializer)
+    with pytest.raises(SettingError, match=message):
+        setattr(initializer, name, wrong)
+    assert repr(initializer) == before
 
 
 @pytest.mark.parametrize("ask", ["__call__", "report"])

@@ -202,7 +202,7 @@ def test_at_its_kink_prelu_takes_alpha_and_gives_alpha_nothing():
         (lambda: layers.LeakyReLU(-0.1), "LeakyReLU expects alpha to be a finite number not below 0; got -0.1"),
         (lambda: layers.ELU(alpha="1"), "ELU expects alpha to be a finite number not below 0; got '1'"),
         (lambda: layers.ELU(alpha=np.inf), "got inf"),
-        (lambda: layers.RReLU(0.4, 0.3), "RReLU expects upper to be a number not below lower=0.4; got 0.3"),
+        (lambda: layers.RReLU(0.4, 0.3), "RReLU expects lower not above upper; got lower=0.4, upper=0.3"),
         (lambda: layers.RReLU(-0.4), "RReLU expects lower to be a finite number not below 0; got -0.4"),
         (lambda: layers.PReLU("he"), "unknown initializer 'he' in PReLU"),
         (lambda: layers.Activation("prelu"), r"activation 'prelu' in Activation is no .*give layers.PReLU\(\) instead"),
@@ -236,7 +236,7 @@ def test_a_setting_is_checked_whenever_it_is_set(layer, name):
 
 
 def test_the_axes_that_prelu_shares_are_looked_at_before_its_first_call():
-    for wrong in ("a", [1.0], 1.5):
+    for wrong in ("a", [1.0], 1.5, True):
         with pytest.raises(AxisError, match=r"^PReLU expects shared_axes to name axes of x, from 1 on; got"):
             layers.PReLU(shared_axes=wrong)
 

@@ -109,18 +109,29 @@ def test_what_the_parameters_were_made_from_cannot_be_set_any_more():
     dense.units = 4
     dense(X)
     assert dense.kernel.shape == (5, 4)
-    with pytest.raises(
-        SettingError, match=r"^Dense was built with units=4, which cannot be set to 5: make a new layer"
-    ):
+    with pytest.raises(SettingError, match=r"^Dense was built with units=4, which cannot be set to 5: make a new one"):
         dense.units = 5
     with pytest.raises(
         SettingError, match=r"^Dense was built with kernel_initializer='ones', which cannot be set to 'z"
     ):
         dense.kernel_initializer = "zeros"
+    for name, held, value in [("use_bias", True, False), ("dtype", "dtype.*", "float64"), ("input_shape", None, (4,))]:
+        with pytest.raises(SettingError, match=rf"^Dense was built with {name}={held}, which cannot be set to "):
+            setattr(dense, name, value)
     with pytest.raises(SettingError, match="units to be a positive integer; got 0"):
         dense.units = 0
     dense.units = 4
     assert (dense.units, dense.kernel_initializer) == (4, "ones")
+
+
+def test_what_the_parameters_are_made_from_can_be_set_until_then():
+    dense = layers.Dense(3)
+    dense.use_bias, dense.dtype, dense.input_shape = False, "float64", (5,)
+    assert [(name, p.shape, p.dtype) for name, p in dense.named_parameters()] == [("kernel", (5, 3), np.float64)]
+    assert repr(dense) == "Dense(units=3, use_bias=False, dtype='float64', input_shape=(5,), training=True)"
+    dense.dtype = "float64"
+    with pytest.raises(SettingError, match="Dense expects dtype to be floating; got int64"):
+        layers.Dense(3).dtype = "int64"
 
 
 @pytest.mark.parametrize("layer", [layers.Activation, partial(layers.Dense, 3)], ids=["Activation", "Dense"])
@@ -238,9 +249,13 @@ def test_input_says_what_a_sample_looks_like():
         (lambda: layers.Dense(True), "Dense expects units to be a positive integer; got True"),
         (lambda: layers.Dense(3, "rellu"), "unknown activation 'rellu' in Dense. Did you mean 'relu'.*softmax"),
         (lambda: layers.Activation(3), "unknown activation 3 in Activation"),
-        (lambda: layers.Dense(3, layers.ReLU), "unknown activation <class .*ReLU'> in Dense"),
+        (
+            lambda: layers.Dense(3, layers.ReLU),
+            r"Dense expects a layer as activation; got the class ReLU: write ReLU\(\)",
+        ),
         (lambda: layers.Dense(3, kernel_initializer="he"), "unknown initializer 'he' in Dense"),
         (lambda: layers.Dense(3, bias_initializer=0), "unknown initializer 0 in Dense"),
+        (lambda: layers.Dense(3, use_bias="no"), "Dense expects use_bias to be True or False; got 'no'"),
     ],
 )
 def test_wrong_settings(call, message):

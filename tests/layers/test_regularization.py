@@ -208,6 +208,18 @@ def test_every_call_draws_anew_and_a_seed_repeats_the_sequence(make):
 
 
 @noisy
+def test_a_seed_that_is_set_later_starts_the_sequence_anew(make):
+    layer, seeded = make(seed=4), make(seed=3)
+    layer(NORMAL)
+    layer.seed = 3
+    assert [bits(layer(NORMAL)) for _ in range(2)] == [bits(seeded(NORMAL)) for _ in range(2)]
+    with pytest.raises(SettingError, match=r"expects seed to be an integer not below 0; got -1"):
+        layer.seed = -1
+    with pytest.raises(SettingError, match=r"expects seed or rng; got both"):
+        make(seed=3, rng=np.random.default_rng(3))
+
+
+@noisy
 def test_layers_without_a_seed_draw_apart_and_follow_from_the_seed_of_all(make):
     def pair():
         tg.set_random_seed(5)

@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_bn.autodiff.pullback import pullback
 from tinygrad_bn.errors import ShapeError
 from tinygrad_bn.mode import F, current, using
+from tinygrad_bn.names import checked
 from tinygrad_bn.tensors import Tensor, as_array
 
 
@@ -17,6 +18,7 @@ from tinygrad_bn.tensors import Tensor, as_array
 def no_grad() -> using: ...
 @overload
 def no_grad(function: F) -> F: ...
+@checked
 def no_grad(function: Any = None) -> Any:
     """Within it nothing is remembered for gradients: `with no_grad():`, or as a decorator."""
     off = using(gradients=False)
@@ -40,6 +42,7 @@ def backward(output: Tensor, gradient: Any = None, create_graph: bool = False) -
 Tensor._backward = staticmethod(backward)
 
 
+@checked
 def gradients(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],

@@ -13,6 +13,7 @@ from tinygrad_bn import ops
 from tinygrad_bn.autodiff.gradients import sweep
 from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
 from tinygrad_bn.mode import current, using
+from tinygrad_bn.names import checked
 from tinygrad_bn.tensors import Tensor, as_array, next_serial
 
 Function = Callable[..., Any]
@@ -90,6 +91,7 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...
     return _mapped(run.hand, run.result), pulled
 
 
+@checked
 def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The function that returns the value and the gradient of f. See `grad`."""
     _expect_function("value_and_grad", f)
@@ -104,6 +106,7 @@ def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     return transformed
 
 
+@checked
 def grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The gradient of a scalar function, as a function of the same arguments.
 
@@ -143,6 +146,7 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     return tuple(_mapped(lambda _: run.hand(next(product)), given) for given in run.given)
 
 
+@checked
 def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The function that returns the derivatives of f, of shape (*result, *x), by the argument x at `argnums`.
 
@@ -171,6 +175,7 @@ def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     return transformed
 
 
+@checked
 def hessian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The function that returns the second derivatives, of shape (*x, *x), of a scalar f."""
     return jacobian(grad(f, argnums), argnums)

@@ -6,13 +6,17 @@ import os
 from collections.abc import Mapping
 from errno import ENOENT
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from tinygrad_bn import names
 from tinygrad_bn.callbacks.monitoring import Monitoring
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.models.listening import Callback, Logs
-from tinygrad_bn.module.settings import natural, number
+from tinygrad_bn.module.settings import flag, natural, optional, real
+
+
+def _frequency(owner: Any, name: str, value: Any) -> str | int:
+    return "epoch" if isinstance(value, str) and value == "epoch" else natural(owner, name, value)
 
 
 class ModelCheckpoint(Monitoring):
@@ -36,6 +40,15 @@ class ModelCheckpoint(Monitoring):
         ValueError: an argument lies outside what is allowed; in training, a name is unknown.
     """
 
+    _checks: ClassVar = {
+        "filepath": lambda owner, name, value: os.fspath(value),
+        "save_best_only": flag,
+        "save_weights_only": flag,
+        "save_freq": _frequency,
+        "initial_value_threshold": optional(real),
+        "training_state": flag,
+    }
+
     def __init__(
         self,
         filepath: str | os.PathLike[str],
@@ -51,12 +64,17 @@ class ModelCheckpoint(Monitoring):
         super().__init__(monitor, mode)
         self.filepath, self.verbose = os.fspath(filepath), verbose
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
-        self.save_freq = save_freq if save_freq == "epoch" else natural(self, "save_freq", save_freq)
-        self.training_state, self.place = training_state, 2 if training_state else 1
-        if initial_value_threshold is not None:
-            self.best = float(number(self, "initial_value_threshold", initial_value_threshold))
+        self.save_freq, self.training_state = save_freq, training_state
+        self.initial_value_threshold = initial_value_threshold
+        if self.initial_value_threshold is not None:
+            self.best = self.initial_value_threshold
         self.last: str | None = None
         self._epoch = 0
+
+    @property
+    def place(self) -> int:  # type: ignore[override]
+        """After all others, where it also saves what these have to remember."""
+        return 2 if self.training_state else 1
 
     def on_train_begin(self) -> None:
         known = self.epoch_logs if self.save_freq == "epoch" else self.batch_logs
@@ -98,6 +116,12 @@ class ModelCheckpoint(Monitoring):
             raise SettingError(f"ModelCheckpoint cannot fill in {self.filepath!r}: {error}") from None
 
 
+def _separator(owner: Any, name: str, value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 1 or value in '\r\n"':
+        raise owner.error(SettingError, f"expects {name} to be one character, such as ';'; got {value!r:.60}")
+    return value
+
+
 class CSVLogger(Callback):
     """Writes a line with the epoch, from 0, and the logs, by name, after each epoch.
 
@@ -109,9 +133,9 @@ class CSVLogger(Callback):
         append: go on in a file that is there already, whose first line must be the same.
     """
 
+    _checks: ClassVar = {"filename": lambda owner, name, value: Path(value), "separator": _separator, "append": flag}
+
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
-        if not isinstance(separator, str) or len(separator) != 1 or separator in '\r\n"':
-            raise SettingError(f"CSVLogger expects separator to be one character, such as ';'; got {separator!r:.60}")
         self.filename, self.separator, self.append = Path(filename), separator, append
         self._file: IO[str] | None = None
         self._length = 0  # of the file, in bytes
@@ -139,17 +163,19 @@ class CSVLogger(Callback):
 
     def _open(self, names: list[str]) -> IO[str]:
         """The file, of which only what belongs to this training is left, with these names in its first line."""
+        import csv  # what only those who log need
+
         self._file = file = open(self.filename, "a+", newline="", encoding="utf-8")  # noqa: SIM115 on_train_end closes it
         file.truncate(min(self._length, self.filename.stat().st_size))
         file.seek(0)
-        first = file.readline().rstrip("\r\n")
+        self._names = next(csv.reader(file, delimiter=self.separator), [])
         file.seek(0, os.SEEK_END)
-        self._names = first.split(self.separator) if first else names
-        if not first:
+        if not self._names:
+            self._names = names
             self._write(file, names)
         elif set(self._names) != set(names):
-            wanted = self.separator.join(names)
-            raise SettingError(f"CSVLogger expects the columns {wanted} in {str(self.filename)!r}; got {first}")
+            wanted, got = (self.separator.join(columns) for columns in (names, self._names))
+            raise SettingError(f"CSVLogger expects the columns {wanted} in {str(self.filename)!r}; got {got}")
         return file
 
     def _write(self, file: IO[str], values: list[Any]) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any, ClassVar
+
 from tinygrad_bn.callbacks.monitoring import Monitoring
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.models.listening import Logs
 from tinygrad_bn.module.settings import natural, not_below_zero, number
 from tinygrad_bn.optimizers import Optimizer
 from tinygrad_bn.saving import arguments
+
+
+def _share(owner: Any, name: str, value: Any) -> float:
+    return float(number(owner, name, value, "a number in (0, 1)", lambda share: 0 < share < 1))
 
 
 class ReduceLROnPlateau(Monitoring):
@@ -29,6 +36,12 @@ class ReduceLROnPlateau(Monitoring):
         ValueError: an argument lies outside what is allowed; when training begins, the rate follows a schedule.
     """
 
+    _checks: ClassVar = {
+        "factor": _share,
+        "patience": partial(natural, least=0),
+        "cooldown": partial(natural, least=0),
+        "min_lr": not_below_zero,
+    }
     remembered = ("best", "wait", "cooling")
     adds = ("learning_rate",)
 
@@ -44,11 +57,8 @@ class ReduceLROnPlateau(Monitoring):
         min_lr: float = 0.0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.factor = float(number(self, "factor", factor, "a number in (0, 1)", lambda share: 0 < share < 1))
-        self.patience = natural(self, "patience", patience, least=0)
-        self.verbose = verbose
-        self.cooldown = natural(self, "cooldown", cooldown, least=0)
-        self.min_lr = not_below_zero(self, "min_lr", min_lr)
+        self.factor, self.patience, self.verbose = factor, patience, verbose
+        self.cooldown, self.min_lr = cooldown, min_lr
         self.wait = self.cooling = 0
 
     def on_train_begin(self) -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from tinygrad_bn import names
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.models.listening import Callback, Logs
-from tinygrad_bn.module.settings import not_below_zero
+from tinygrad_bn.module.settings import natural, not_below_zero, one_of
+
+
+def _text(callback: Callback, name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise callback.error(SettingError, f"expects {name} to be the name of a value; got {value!r:.60}")
+    return value
+
+
+def _loudness(callback: Callback, name: str, value: Any) -> int:
+    return int(value) if isinstance(value, bool) else natural(callback, name, value, least=0)
 
 
 class Monitoring(Callback):
@@ -25,18 +35,24 @@ class Monitoring(Callback):
 
     remembered: tuple[str, ...] = ("best",)
 
+    _checks: ClassVar = {
+        "monitor": _text,
+        "mode": one_of("auto", "min", "max"),
+        "min_delta": not_below_zero,
+        "verbose": _loudness,
+    }
+
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
-        if not isinstance(monitor, str):
-            raise SettingError(f"{type(self).__name__} expects monitor to be the name of a value; got {monitor!r:.60}")
-        if mode not in ("auto", "min", "max"):
-            raise SettingError(names.unknown("mode", mode, ("auto", "min", "max"), type(self).__name__))
-        self.monitor, self.mode = monitor, mode
-        self.min_delta = not_below_zero(self, "min_delta", min_delta)
-        self.rising = mode == "max" or (mode == "auto" and monitor.endswith(("accuracy", "acc")))
+        self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
         self.best = self.worst
 
     def on_train_begin(self) -> None:
         self.expect_in(self.epoch_logs)
+
+    @property
+    def rising(self) -> bool:
+        """Whether larger is better."""
+        return self.mode == "max" or (self.mode == "auto" and self.monitor.endswith(("accuracy", "acc")))
 
     @property
     def worst(self) -> float:
@@ -54,8 +70,8 @@ class Monitoring(Callback):
 
     def expect_in(self, logs: Collection[str] | None) -> None:
         """Raise a SettingError if there is none of this name among those of the logs, where these are known."""
-        if logs is not None and self.monitor not in logs:
-            raise SettingError(names.unknown("monitor", self.monitor, logs, type(self).__name__))
+        if logs is not None:
+            names.expect("monitor", self.monitor, logs, type(self).__name__)
 
     def improves(self, value: float, other: float) -> bool:
         """Whether `value` is better than the other one, by more than `min_delta`; NaN never is."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from tinygrad_bn.callbacks.monitoring import Monitoring
 from tinygrad_bn.models.listening import Callback, Logs
-from tinygrad_bn.module.settings import natural, number
+from tinygrad_bn.module.settings import flag, natural, optional, real
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +42,12 @@ class EarlyStopping(Monitoring):
         stopped_epoch: the one after which it ended training, or None.
     """
 
+    _checks: ClassVar = {
+        "patience": partial(natural, least=0),
+        "baseline": optional(real),
+        "restore_best_weights": flag,
+        "start_from_epoch": partial(natural, least=0),
+    }
     remembered = ("best", "best_epoch", "stopped_epoch", "wait", "_best_state")
 
     def __init__(
@@ -55,11 +62,8 @@ class EarlyStopping(Monitoring):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.patience = natural(self, "patience", patience, least=0)
-        self.verbose = verbose
-        self.baseline = None if baseline is None else float(number(self, "baseline", baseline))
-        self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = natural(self, "start_from_epoch", start_from_epoch, least=0)
+        self.patience, self.verbose, self.baseline = patience, verbose, baseline
+        self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
         self._begin()
 
     def _begin(self) -> None:

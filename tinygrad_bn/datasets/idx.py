@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinygrad_bn.names import checked
+
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
 
@@ -24,6 +26,7 @@ _FILES = (
 )
 
 
+@checked
 def load_mnist(path: str | os.PathLike[str] | None = None) -> tuple[Examples, Examples]:
     """(x_train, y_train), (x_test, y_test): 60,000 + 10,000 handwritten digits of 28 x 28 pixels.
 
@@ -42,6 +45,7 @@ def load_mnist(path: str | os.PathLike[str] | None = None) -> tuple[Examples, Ex
     return _load("mnist", "https://ossci-datasets.s3.amazonaws.com/mnist/", path)
 
 
+@checked
 def load_fashion_mnist(path: str | os.PathLike[str] | None = None) -> tuple[Examples, Examples]:
     """(x_train, y_train), (x_test, y_test): 60,000 + 10,000 pictures of clothes of 28 x 28 pixels.
 

@@ -62,17 +62,14 @@ _KINDS: Final[dict[str, type[Initializer]]] = {
 }
 
 
+@names.checked
 def get(initializer: str | Initializer | type[Initializer], where: str = "") -> Initializer:
     """The initializer of a snake_case name such as "he_normal", of a class, or itself.
 
     Raises:
         SettingError: `where` was given something else; the message lists the names.
     """
-    if isinstance(initializer, Initializer):
-        return initializer
-    if isinstance(initializer, type) and issubclass(initializer, Initializer):
-        return initializer()
-    return names.chosen("initializer", initializer, _KINDS, where)()
+    return names.resolve("initializer", initializer, Initializer, _KINDS, where)
 
 
 def __dir__() -> list[str]:

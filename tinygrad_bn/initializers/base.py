@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -12,13 +13,13 @@ from tinygrad_bn import ops
 from tinygrad_bn.errors import ShapeError
 from tinygrad_bn.initializers.laws import Generator, Law, Shape
 from tinygrad_bn.initializers.report import Report
-from tinygrad_bn.module.settings import floating, natural
+from tinygrad_bn.module.settings import Described, floating, natural, optional
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 
-class Initializer:
+class Initializer(Described):
     """Draws arrays. With a `seed` every call starts from it, and gives the same values; else every call draws anew.
 
     A subclass says in `law` what it draws from, or only draws, in `draw`. It keeps the arguments of its constructor
@@ -26,9 +27,10 @@ class Initializer:
     """
 
     seed: int | None = None
+    _checks: ClassVar = {"seed": optional(partial(natural, least=0))}
 
     def __init__(self, seed: int | None = None) -> None:
-        self.seed = None if seed is None else natural(self, "seed", seed, least=0)
+        self.seed = seed
 
     def __call__(
         self, shape: Sequence[int], *, rng: Generator | None = None, dtype: DTypeLike = np.float32
@@ -70,10 +72,6 @@ class Initializer:
 
         arguments = signature(type(self)).parameters.values()
         return {each.name: (vars(self)[each.name], each.default) for each in arguments if each.name in vars(self)}
-
-    def __repr__(self) -> str:
-        given = (f"{name}={value!r}" for name, (value, _) in self.settings().items())
-        return f"{type(self).__name__}({', '.join(given)})"
 
     def _fan(self, shape: Shape) -> float | None:
         """The fan that the variance depends on, if it does."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from operator import le
+from typing import ClassVar
 
 from tinygrad_bn.errors import ShapeError
 from tinygrad_bn.initializers import laws
 from tinygrad_bn.initializers.base import Initializer
 from tinygrad_bn.initializers.laws import Law, Shape
-from tinygrad_bn.module.settings import not_below_zero, number
+from tinygrad_bn.module.settings import not_below_zero, real
 
 
 class Constant(Initializer):
     """Every element is `value`."""
 
+    _checks: ClassVar = {"value": real}
+
     def __init__(self, value: float = 0.0) -> None:
-        self.value = float(number(self, "value", value))
+        self.value = value
 
     def law(self, shape: Shape) -> Law:
         return laws.constant(self.value)
@@ -24,12 +28,16 @@ class Constant(Initializer):
 class Zeros(Constant):
     """Every element is 0."""
 
+    _settled = ("value",)
+
     def __init__(self) -> None:
         super().__init__(0.0)
 
 
 class Ones(Constant):
     """Every element is 1."""
+
+    _settled = ("value",)
 
     def __init__(self) -> None:
         super().__init__(1.0)
@@ -38,10 +46,11 @@ class Ones(Constant):
 class RandomNormal(Initializer):
     """mean + stddev * z with z standard normal."""
 
+    _checks: ClassVar = {"mean": real, "stddev": not_below_zero}
+
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.mean = float(number(self, "mean", mean))
-        self.stddev = not_below_zero(self, "stddev", stddev)
+        self.mean, self.stddev = mean, stddev
 
     def law(self, shape: Shape) -> Law:
         return laws.normal(self.mean, self.stddev)
@@ -57,11 +66,12 @@ class TruncatedNormal(RandomNormal):
 class RandomUniform(Initializer):
     """Uniform from minval to maxval."""
 
+    _checks: ClassVar = {"minval": real, "maxval": real}
+    _agreements = ((("minval", "maxval"), le, "minval not above maxval"),)
+
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.minval = float(number(self, "minval", minval))
-        expected = f"a number not below minval={minval!r}"
-        self.maxval = float(number(self, "maxval", maxval, expected, lambda m: m >= minval))
+        self.minval, self.maxval = minval, maxval
 
     def law(self, shape: Shape) -> Law:
         return laws.uniform(self.minval, self.maxval)
@@ -73,9 +83,11 @@ class Orthogonal(Initializer):
     Q is uniform among all such matrices.  Reference: Saxe et al. (2014).
     """
 
+    _checks: ClassVar = {"gain": real}
+
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
         super().__init__(seed)
-        self.gain = float(number(self, "gain", gain))
+        self.gain = gain
 
     def law(self, shape: Shape) -> Law:
         if len(shape) < 2:

@@ -6,12 +6,10 @@ import math
 from collections.abc import Callable
 from typing import ClassVar, Final
 
-from tinygrad_bn import names
-from tinygrad_bn.errors import SettingError
 from tinygrad_bn.initializers import laws
 from tinygrad_bn.initializers.base import Initializer, fans
 from tinygrad_bn.initializers.laws import TRUNCATED_STDDEV, Law, Shape
-from tinygrad_bn.module.settings import above_zero
+from tinygrad_bn.module.settings import above_zero, one_of
 
 _DISTRIBUTIONS: Final[dict[str, Callable[[float], Law]]] = {
     "truncated_normal": lambda stddev: laws.truncated_normal(0.0, stddev / TRUNCATED_STDDEV),
@@ -39,6 +37,7 @@ class VarianceScaling(Initializer):
 
     modes: ClassVar[tuple[str, ...]] = ("fan_in", "fan_out", "fan_avg")
     distributions: ClassVar[tuple[str, ...]] = (*_DISTRIBUTIONS, "normal")
+    _checks: ClassVar = {"scale": above_zero, "mode": one_of(*modes), "distribution": one_of(*distributions)}
 
     def __init__(
         self,
@@ -48,12 +47,7 @@ class VarianceScaling(Initializer):
         seed: int | None = None,
     ) -> None:
         super().__init__(seed)
-        for kind, name, choices in (("mode", mode, self.modes), ("distribution", distribution, self.distributions)):
-            if name not in choices:
-                raise SettingError(names.unknown(kind, name, choices, type(self).__name__))
-        self.scale = above_zero(self, "scale", scale)
-        self.mode = mode
-        self.distribution = distribution
+        self.scale, self.mode, self.distribution = scale, mode, distribution
 
     def law(self, shape: Shape) -> Law:
         """Mean 0 and variance scale / max(1, fan)."""
@@ -70,6 +64,7 @@ class _Named(VarianceScaling):
     """A `VarianceScaling` with a name."""
 
     parameters: ClassVar[tuple[float, str, str]]
+    _settled = ("scale", "mode", "distribution")
 
     def __init__(self, seed: int | None = None) -> None:
         super().__init__(*self.parameters, seed)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import le
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_bn import initializers, names, ops
+from tinygrad_bn import names, ops
 from tinygrad_bn.errors import AxisError, SettingError
-from tinygrad_bn.layers.base import Layer, RandomLayer, positions
+from tinygrad_bn.layers.base import Layer, RandomLayer, initializing, positions
 from tinygrad_bn.module import Module, Shape
-from tinygrad_bn.module.settings import not_below_zero, number
+from tinygrad_bn.module.settings import integer, not_below_zero
 
 ActivationLike = str | Callable[[Any], Any] | Module | None
 
@@ -38,6 +39,7 @@ _FUNCTIONS: dict[str, Callable[[Any], Any] | None] = {
 _LAYERS = {"prelu": "PReLU", "rrelu": "RReLU"}
 
 
+@names.checked
 def get(activation: ActivationLike, where: str = "") -> Callable[[Any], Any] | None:
     """The function of a name, the function or layer itself, or None for the identity.
 
@@ -49,7 +51,18 @@ def get(activation: ActivationLike, where: str = "") -> Callable[[Any], Any] | N
     if isinstance(activation, str) and activation in _LAYERS:
         place, layer = f" in {where}" if where else "", _LAYERS[activation]
         raise SettingError(f"activation {activation!r}{place} is no function of x alone: give layers.{layer}() instead")
+    if isinstance(activation, type) and issubclass(activation, Module):
+        name = activation.__name__
+        raise SettingError(f"{where or 'get'} expects a layer as activation; got the class {name}: write {name}()")
     return names.chosen("activation", activation, _FUNCTIONS, where)
+
+
+def _axes(layer: Layer, name: str, value: Any) -> Any:
+    """None, one integer or several."""
+    given = value if isinstance(value, (list, tuple)) else () if value is None else (value,)
+    if not all(isinstance(axis, (int, np.integer)) and not isinstance(axis, bool) for axis in given):
+        raise layer.error(AxisError, f"expects {name} to name axes of x, from 1 on; got {value!r}")
+    return value
 
 
 class ReLU(Layer):
@@ -81,6 +94,7 @@ class PReLU(Layer):
         **options: of every `Layer`.
     """
 
+    _checks: ClassVar = {"alpha_initializer": initializing, "shared_axes": _axes}
     _settled = ("alpha_initializer", "shared_axes")
 
     def __init__(
@@ -89,21 +103,12 @@ class PReLU(Layer):
         super().__init__(**options)
         self.alpha_initializer = alpha_initializer
         self.shared_axes = shared_axes
-        if not all(isinstance(axis, (int, np.integer)) for axis in self._axes()):
-            raise AxisError(
-                f"{type(self).__name__} expects shared_axes to name axes of x, from 1 on; got {shared_axes!r}"
-            )
-        initializers.get(alpha_initializer, type(self).__name__)
 
     def build(self, input_shape: Shape) -> None:
-        shared = positions(self, "shared_axes", self._axes(), len(input_shape))
+        shared = positions(self, "shared_axes", () if (axes := self.shared_axes) is None else axes, len(input_shape))
         shape = [1 if axis in shared else length for axis, length in enumerate(input_shape)]
         self.alpha = self.parameter("alpha", shape[1:], self.alpha_initializer)
         super().build(input_shape)
-
-    def _axes(self) -> Sequence[Any]:
-        axes = () if self.shared_axes is None else self.shared_axes
-        return axes if isinstance(axes, (list, tuple)) else (axes,)
 
     def forward(self, x: Any) -> Any:
         self.insist(x)
@@ -116,6 +121,9 @@ class RReLU(RandomLayer):
     Reference: Xu et al. (2015), with the slope itself drawn instead of its reciprocal.
     """
 
+    _checks: ClassVar = {"lower": not_below_zero, "upper": not_below_zero}
+    _agreements = ((("lower", "upper"), le, "lower not above upper"),)
+
     def __init__(
         self,
         lower: float = 1 / 8,
@@ -125,9 +133,7 @@ class RReLU(RandomLayer):
         **options: Any,
     ) -> None:
         super().__init__(seed, rng, **options)
-        self.lower = not_below_zero(self, "lower", lower)
-        expected = f"a number not below lower={lower!r}"
-        self.upper = float(number(self, "upper", upper, expected, lambda a: a >= lower))
+        self.lower, self.upper = lower, upper
 
     def forward(self, x: Any) -> Any:
         return ops.rrelu(x, self.lower, self.upper, training=self.in_training, rng=self._rng)
@@ -155,6 +161,8 @@ class SELU(Layer):
 
 class Softmax(Layer):
     """exp(x) / sum(exp(x)) along `axis`."""
+
+    _checks: ClassVar = {"axis": integer}
 
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygrad_bn import constraints, initializers, names, ops, regularizers
+from tinygrad_bn import constraints, initializers, ops, regularizers
 from tinygrad_bn.errors import AxisError, DtypeError, NotBuiltError, SettingError, ShapeError
 from tinygrad_bn.mode import using
 from tinygrad_bn.module import Module, Shape, called, spelled
-from tinygrad_bn.module.settings import flag, floating, natural
+from tinygrad_bn.module.settings import flag, floating, natural, optional
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import Parameter, Rule
 
@@ -35,32 +36,22 @@ class Layer(Module):
 
     batch_shape: Shape | None = None
     built: bool = False
-    _checks: ClassVar[Mapping[str, Callable[[Any, str, Any], Any]]] = {}
-    _settled: tuple[str, ...] = ()
+    _checks: ClassVar = {"dtype": lambda layer, _, dtype: floating(layer, dtype)}
+    _settled: tuple[str, ...] = ("dtype", "input_shape")
     _axes_at_least: tuple[str, ...] = ("batch", "...")
 
-    def __init__(self, **options: Any) -> None:
-        common = {"name": None, "dtype": np.float32, "trainable": True, "input_shape": None}
-        for option in sorted(options.keys() - common.keys()):
-            code = type(self).__init__.__code__
-            own = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-            raise TypeError(names.unknown("argument", option, [*own, *common], f"{type(self).__name__}()"))
-        chosen = {**common, **options}
-        self.name = chosen["name"]
-        self.dtype = floating(self, chosen["dtype"])
-        self._trainable = flag(self, "trainable", chosen["trainable"])
-        self.input_shape = chosen["input_shape"]
-        if self.input_shape is not None:
-            self.batch_shape = (None, *sample_shape(self, self.input_shape))
+    def __init__(
+        self, *, name: str | None = None, dtype: Any = np.float32, trainable: bool = True, input_shape: Any = None
+    ) -> None:
+        self.name = name
+        self.dtype = dtype
+        self._trainable = flag(self, "trainable", trainable)
+        self.input_shape = input_shape
 
     def _checked(self, name: str, value: Any) -> Any:
-        """A setting as it was asked for, whenever it is set; those that made the parameters are settled then."""
-        if name in self._checks:
-            value = self._checks[name](self, name, value)
-        if self.built and name in self._settled and value != (held := vars(self).get(name)):
-            raise self.error(
-                SettingError, f"was built with {name}={held!r}, which cannot be set to {value!r}: make a new layer"
-            )
+        value = super()._checked(name, value)
+        if name == "input_shape" and not self.built:
+            self.batch_shape = None if value is None else (None, *sample_shape(self, value))
         return value
 
     def build(self, input_shape: Shape) -> None:
@@ -88,6 +79,10 @@ class Layer(Module):
         )
         made.constraint = self.applicable(constraints.get(constraint), made)
         return made
+
+    def initializer_of(self, name: str) -> initializers.Initializer:
+        """What draws its parameter of this name, which its setting of that name and `_initializer` says."""
+        return initializers.get(getattr(self, f"{name}_initializer"))
 
     def applicable(self, constraint: Rule | None, parameter: Parameter) -> Rule | None:
         """The constraint, once it has been tried on the values of the parameter.
@@ -156,14 +151,32 @@ class RandomLayer(Layer):
     """A layer that draws in training.
 
     Args:
-        seed: starts a generator of its own.
+        seed: starts a generator of its own, whenever it is set.
         rng: where to draw from, instead. Without either it draws from the shared stream of its kind, such as "dropout".
     """
 
+    _rng: np.random.Generator | None
+    _checks: ClassVar = {"seed": optional(partial(natural, least=0))}
+
     def __init__(self, seed: int | None, rng: np.random.Generator | None, **options: Any) -> None:
         super().__init__(**options)
-        self.seed = None if seed is None else natural(self, "seed", seed, least=0)
-        self._rng = None if seed is None and rng is None else ops.generator(rng, seed)
+        if seed is not None and rng is not None:
+            raise self.error(SettingError, "expects seed or rng; got both")
+        self.seed = seed
+        if rng is not None:
+            self._rng = ops.generator(rng)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        value = super()._checked(name, value)
+        if name == "seed":
+            self._rng = None if value is None else ops.generator(None, value)
+        return value
+
+
+def initializing(layer: Layer, name: str, value: Any) -> Any:
+    """`value`, if it is an initializer, or the name of one. Raises a SettingError if it is neither."""
+    initializers.get(value, type(layer).__name__)
+    return value
 
 
 def positions(layer: Layer, name: str, axes: Any, rank: int) -> tuple[int, ...]:
@@ -173,7 +186,8 @@ def positions(layer: Layer, name: str, axes: Any, rank: int) -> tuple[int, ...]:
         AxisError: `layer` was given, as `name`, axes that are not there, or named twice, or the batch.
     """
     given = axes if isinstance(axes, (list, tuple)) else (axes,)
-    found = tuple(int(a) % rank for a in given if isinstance(a, (int, np.integer)) and -rank <= a < rank)
+    numbers = [a for a in given if isinstance(a, (int, np.integer)) and not isinstance(a, bool)]
+    found = tuple(int(a) % rank for a in numbers if -rank <= a < rank)
     if len(found) != len(given) or len(set(found)) != len(found) or 0 in found:
         raise layer.error(AxisError, f"expects {name} to name some of the axes 1 to {rank - 1}; got {axes!r}")
     return found

@@ -9,7 +9,7 @@ from tinygrad_bn import constraints, initializers, ops, regularizers
 from tinygrad_bn.layers.activations import ActivationLike, get
 from tinygrad_bn.layers.base import Layer, sample_shape
 from tinygrad_bn.module import Module, Shape
-from tinygrad_bn.module.settings import natural
+from tinygrad_bn.module.settings import flag, natural
 from tinygrad_bn.variables import Parameter
 
 _RULES: dict[str, Any] = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
@@ -77,8 +77,8 @@ class Dense(_Activating):
     """
 
     _axes_at_least = ("batch", "...", "features")
-    _checks: ClassVar = {"units": natural}
-    _settled = ("units", "kernel_initializer", "bias_initializer")
+    _checks: ClassVar = {"units": natural, "use_bias": flag}
+    _settled = ("units", "use_bias", "kernel_initializer", "bias_initializer")
 
     def __init__(
         self,

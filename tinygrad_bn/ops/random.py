@@ -20,6 +20,7 @@ import numpy as np
 from tinygrad_bn.domains import Case
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.mode import current, expect_outside
+from tinygrad_bn.names import checked
 from tinygrad_bn.ops.activations import SELU_ALPHA, SELU_SCALE, leaky_relu, prelu
 from tinygrad_bn.ops.arithmetic import astype
 from tinygrad_bn.primitives import Array, primitive
@@ -89,6 +90,7 @@ def _rooted() -> Any:
     return _root
 
 
+@checked
 def generator(rng: Generator | None = None, seed: int | None = None, *, stream: str = _MAIN) -> Generator:
     """`rng` itself, or a new generator from `seed`, or the shared one of the name `stream`.
 
@@ -160,6 +162,7 @@ def _array(x: Array) -> Array:
     return x if hasattr(x, "shape") else np.asarray(x)
 
 
+@checked
 def dropout(x: Array, rate: float, *, seed: int | None = None, rng: Generator | None = None) -> Array:
     """x / (1 - rate) with probability 1 - rate, else 0, element by element.  Reference: Srivastava et al. (2014).
 
@@ -170,6 +173,7 @@ def dropout(x: Array, rate: float, *, seed: int | None = None, rng: Generator | 
     return x * (_kept(x, rate, generator(rng, seed, stream="dropout")) / (1 - rate))
 
 
+@checked
 def alpha_dropout(x: Array, rate: float, *, seed: int | None = None, rng: Generator | None = None) -> Array:
     """a * (x with probability 1 - rate, else SELU's limit) + b; a and b keep mean 0 and variance 1.
 
@@ -192,6 +196,7 @@ def alpha_dropout_settings(rate: float) -> tuple[float, float]:
     return limit, ((1 - rate) * (1 + rate * limit * limit)) ** -0.5
 
 
+@checked
 def rrelu(
     x: Array,
     lower: float = 1 / 8,

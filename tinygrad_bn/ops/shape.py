@@ -110,6 +110,7 @@ def stack(*arrays: Array, axis: int = 0) -> Array:
     return concatenate([expand_dims(array, axis=axis) for array in arrays], axis=axis)
 
 
+@names.checked
 def split(x: Array, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Array]:
     """x cut along `axis` into that many equal parts, or before each of the given indices.
 

@@ -15,6 +15,7 @@ import numpy as np
 from tinygrad_bn import ops
 from tinygrad_bn.errors import DtypeError, ShapeError
 from tinygrad_bn.mode import changed, current
+from tinygrad_bn.names import checked
 from tinygrad_bn.primitives import Primitive
 from tinygrad_bn.tensors.arrays import NUMBERS, as_argument, as_array, parted
 from tinygrad_bn.tensors.methods import Methods
@@ -316,6 +317,7 @@ def _is_no_array(other: object) -> bool:
     return other is None or isinstance(other, str)
 
 
+@checked
 def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
     """A Tensor with a copy of `data`: a number, nested sequences, an array, or the values of a Tensor.
 
