@@ -95,6 +95,26 @@ def test_a_module_that_knows_its_parent_is_walked_once():
     assert len(list(tree.modules())) == 4
 
 
+@pytest.mark.parametrize(
+    ("held", "path"),
+    [
+        ({"a.b": Scale(), "a": {"b": Scale()}}, "held.a.b"),
+        ({0: Scale(), "0": Scale()}, "held.0"),
+        ({"a": Scale(), "a.weight": Parameter(np.zeros(1))}, "held.a.weight"),
+    ],
+    ids=["dots", "numbers", "a variable"],
+)
+def test_two_things_under_one_path_are_refused(held, path, tmp_path):
+    module = Row()
+    module.held = held
+    for use in (module.state_dict, lambda: module.save(tmp_path / "values.npz"), module.parameters):
+        with pytest.raises(SettingError, match=rf"two things have the path '{path}'"):
+            use()
+    module.held = {"a.b": held}  # a dot alone is no harm
+    del held[next(iter(held))]
+    assert module.state_dict()
+
+
 def test_nesting_may_be_deeper_than_the_recursion_limit():
     outer = Scale()
     for _ in range(3000):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ import pytest
 import tinygrad_bn as tg
 from tests.models.a_training import EPOCHS, LABELS, X, new_model, train
 from tinygrad_bn.callbacks import Callback, ModelCheckpoint
-from tinygrad_bn.errors import SettingError
+from tinygrad_bn.errors import SettingError, ShapeError
+from tinygrad_bn.module.arrays import read_arrays, write_arrays
+from tinygrad_bn.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from tinygrad_bn.saving import Generators
 
 pytestmark = pytest.mark.usefixtures("exact")
 
@@ -168,6 +172,34 @@ def test_a_schedule_goes_on_where_it_stood(tmp_path):
     np.testing.assert_equal(trained(3), trained(6))
 
 
+@pytest.mark.parametrize("saved", ["within", "after"])
+def test_an_interrupt_among_the_callbacks_of_an_epoch_leaves_no_hole(tmp_path, saved):
+    path = tmp_path / "model.npz"
+
+    class Interrupts(Callback):
+        def on_epoch_end(self, epoch, logs):
+            logs["score"] = float(epoch)
+            if epoch == 2:
+                if saved == "within":
+                    self.model.save(path, training_state=True)
+                raise Killed
+
+    class Scores(Callback):
+        def on_epoch_end(self, epoch, logs):
+            logs["score"] = float(epoch)
+
+    model = new_model()
+    whole = outcome(model, model.fit(X, LABELS, epochs=5, callbacks=Scores(), verbose=0))
+    model = new_model()
+    with pytest.raises(Killed):
+        model.fit(X, LABELS, epochs=5, callbacks=Interrupts(), verbose=0)
+    if saved == "after":
+        model.save(path, training_state=True)
+    tg.set_random_seed(99)
+    model = tg.models.load(path, training_state=True)
+    np.testing.assert_equal(outcome(model, model.fit(X, LABELS, epochs=5, callbacks=Scores(), verbose=0)), whole)
+
+
 # initial_epoch
 
 
@@ -260,6 +292,124 @@ def test_a_state_needs_the_optimizer_that_it_is_of(tmp_path):
     for load in (model.load, tg.models.load):
         with pytest.raises(SettingError, match=r"finds no state of a training .*save\(path, training_state=True\)"):
             load(tmp_path / "plain.npz", training_state=True)
+
+
+def cosine(steps):
+    return tg.schedules.CosineDecay(0.1, steps)
+
+
+OTHERS = [
+    (Adam(amsgrad=True), Adam(), r"Adam\(amsgrad=True\), as the one that was saved; got Adam\(amsgrad=False\)"),
+    (Adam(), Adam(amsgrad=True), r"Adam\(amsgrad=False\).*; got Adam\(amsgrad=True\)"),
+    (Adam(), AdamW(), r"Adam, .*; got AdamW$"),
+    (SGD(cosine(20)), SGD(0.05), r"learning_rate=schedules\.CosineDecay\(.*decay_steps=20.*got .*=a number\)"),
+    (SGD(0.05), SGD(cosine(20)), r"SGD\(learning_rate=a number\).*; got SGD\(learning_rate=sch"),
+    (SGD(cosine(20)), SGD(cosine(30)), r"decay_steps=20.*; got .*decay_steps=30"),
+    (SGD(lambda step: 0.1), SGD(cosine(20)), r"learning_rate=a function\).*; got SGD\(learning_rate=schedules"),
+    (SGD(0.1, 0.9, nesterov=True), SGD(0.1, 0.9), "nesterov=True"),
+    (SGD(clipnorm=1.0), SGD(), r"SGD\(clipnorm=1.0\).*; got SGD\(clipnorm=None\)"),
+    (SGD(clipnorm=1.0), SGD(clipvalue=1.0), r"clipvalue=None, clipnorm=1.0.*; got SGD\(clipvalue=1.0, clipnorm=None"),
+    (SGD(clipnorm=1.0), SGD(clipnorm=2.0), r"clipnorm=1.0\).*clipnorm=2.0"),
+    (SGD(nonfinite="skip"), SGD(nonfinite="zero"), r"nonfinite=skip\).*nonfinite=zero"),
+    (SGD(weight_decay=0.1), SGD(), r"weight_decay=a number\).*weight_decay=None"),
+    (SGD(), SGD(weight_decay=0.1), r"weight_decay=None\).*weight_decay=a number"),
+    (RMSprop(centered=True), RMSprop(), r"centered=True\).*centered=False"),
+    (Adagrad(initial_accumulator_value=0.0), Adagrad(), r"value=0.0\).*value=0.1"),
+]
+
+
+def with_optimizer(optimizer, epochs=1):
+    model = new_model()
+    model.compile(copy.deepcopy(optimizer), model.loss)
+    model.fit(X, LABELS, epochs=epochs, verbose=0, executor="numpy")
+    return model
+
+
+def expect_nothing_changed(model, load, error, message):
+    """Whatever there is, and what the model does next, is as without the load that failed."""
+    figures = ("norm", "factor", "acted", "alarms", "blamed")
+
+    def everything():
+        clipping = model.optimizer.clipping
+        told = clipping and [getattr(clipping, figure) for figure in figures]
+        place = model.history, model._position, model._position.epoch, model._position.pending
+        values = bits(model.state_dict()), bits(model.optimizer.state_dict()), repr(model.optimizer), repr(told)
+        return *values, *place, repr(Generators(model).states())
+
+    before, twin = everything(), copy.deepcopy(model)
+    with pytest.raises(error, match=message):
+        load()
+    assert everything() == before
+    model.train()
+    twin.train()
+    after = [outcome(each, each.fit(X, LABELS, epochs=2, seed=1, verbose=0)) for each in (model, twin)]
+    assert after[0][:2] != before[:2]
+    np.testing.assert_equal(after[0], after[1])
+
+
+@pytest.mark.parametrize(("saved", "present", "message"), OTHERS)
+def test_a_state_of_another_optimizer_changes_nothing(tmp_path, saved, present, message):
+    with_optimizer(saved).save(tmp_path / "state.npz", weights_only=True, training_state=True)
+    model = with_optimizer(present, epochs=2)
+    model.layers[2].rate = model.layers[3].rate = 0.0  # so that a model and its twin draw the same: nothing
+    load = partial(model.load, tmp_path / "state.npz", training_state=True)
+    expect_nothing_changed(model, load, SettingError, f"expects a model compiled with .*{message}")
+
+
+def test_rates_that_are_numbers_are_those_of_the_file(tmp_path):
+    saved = with_optimizer(SGD(0.1, momentum=0.9, weight_decay=0.1, clipnorm=0.5, nonfinite="skip"))
+    saved.save(tmp_path / "state.npz", weights_only=True, training_state=True)
+    model = new_model()
+    model.compile(SGD(0.5, momentum=0.0, weight_decay=0.2, clipnorm=0.5, nonfinite="skip"), model.loss)
+    model.load(tmp_path / "state.npz", training_state=True)
+    assert repr(model.optimizer) == repr(saved.optimizer)
+    assert bits(model.optimizer.state_dict()) == bits(saved.optimizer.state_dict())
+    assert model.optimizer.clipping.acted == saved.optimizer.clipping.acted > 0
+
+
+def test_schedules_of_ones_own_are_compared_by_their_kind(tmp_path):
+    with pytest.warns(UserWarning, match="will not serve to compile"):
+        with_optimizer(SGD(lambda step: 0.1)).save(tmp_path / "state.npz", training_state=True)
+    model = with_optimizer(SGD(lambda step: 0.2))
+    model.load(tmp_path / "state.npz", training_state=True)
+    assert model.optimizer.learning_rate == 0.2
+
+
+def spoil(path, change):
+    arrays, about = read_arrays(path)
+    state = about["training"]["dict"]
+    change(arrays, state)
+    write_arrays(path, arrays, about)
+
+
+SPOILED = {
+    "slots": (
+        lambda arrays, state: arrays.update({state["slots"]["dict"]["1.momentum"]["array"]: np.ones(99)}),
+        r"1\.momentum of the shape of its parameter",
+    ),
+    "clipping": (lambda arrays, state: state["clipping"]["dict"].pop("acted"), "does not go together.*acted"),
+    "blamed": (
+        lambda arrays, state: state["clipping"]["dict"].update(blamed=[[[99], [1]]]),
+        "does not go together.*IndexError",
+    ),
+    "weights": (lambda arrays, state: arrays.pop("layers.0.bias"), "layers.0.bias is missing"),
+    "generators": (
+        lambda arrays, state: state["position"]["dict"]["generators"]["dict"].update(own={"dict": {}}),
+        "expects a model with generators at",
+    ),
+    "optimizer": (lambda arrays, state: state.update(optimizer="Adam"), "does not go together"),
+}
+
+
+@pytest.mark.parametrize("part", SPOILED)
+def test_a_spoiled_state_changes_nothing(tmp_path, part):
+    path = tmp_path / "state.npz"
+    saved, model = (with_optimizer(Adam(0.01, clipnorm=0.5), epochs) for epochs in (1, 2))
+    saved.save(path, weights_only=True, training_state=True)
+    change, message = SPOILED[part]
+    spoil(path, change)
+    model.layers[2].rate = model.layers[3].rate = 0.0
+    expect_nothing_changed(model, partial(model.load, path, training_state=True), (SettingError, ShapeError), message)
 
 
 def test_a_failed_checkpoint_leaves_the_last_one(tmp_path, monkeypatch):

@@ -53,6 +53,17 @@ def test_what_is_not_learned_has_no_penalty():
     np.testing.assert_allclose(with_penalty - without, penalty, rtol=1e-4)
 
 
+# Bars
+
+
+def test_a_bar_that_is_given_takes_the_place_of_the_usual_one(capsys):
+    for given, verbose, lines in (([], 2, 3), ([tg.callbacks.ProgressBar("lines")], 2, 3), ([], 0, 0)):
+        line().fit(X, Y, epochs=3, verbose=verbose, callbacks=given)
+        assert len(capsys.readouterr().out.splitlines()) == lines
+    line().fit(X, Y, epochs=3, verbose="auto", callbacks=tg.callbacks.ProgressBar("lines", title="all"))
+    assert capsys.readouterr().out.startswith("all, epoch 3/3: loss")
+
+
 # Clipping
 
 

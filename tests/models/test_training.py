@@ -156,6 +156,58 @@ def test_an_error_or_an_interrupt_leaves_a_model_that_can_go_on(error):
     model.fit(X, LABELS, verbose=0)
 
 
+class Stops(Callback):
+    """Raises in one hook, `after` so many calls of it."""
+
+    def __init__(self, hook, after=0):
+        self.left = after
+        setattr(self, hook, self.count)
+
+    def count(self, *_):
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("stopped")
+
+
+class Stopping(Stops):
+    """The hooks of batches are called where a class has them."""
+
+    def on_train_batch_begin(self, batch):
+        pass
+
+    def on_train_batch_end(self, batch, logs):
+        pass
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_train_batch_begin"])
+def test_a_fit_that_fails_before_its_first_step_leaves_history_and_position(hook, tmp_path):
+    model = classifier(Dense(4))
+    with pytest.raises(RuntimeError, match="stopped"):
+        model.fit(X, LABELS, verbose=0, callbacks=Stopping(hook))
+    assert model.history is None
+    history = model.fit(X, LABELS, epochs=3, verbose=0)
+    with pytest.raises(RuntimeError, match="stopped"):
+        model.fit(X, LABELS, epochs=5, verbose=0, callbacks=Stopping(hook))
+    with pytest.raises(ValueError, match="seed"):
+        model.fit(X, LABELS, epochs=5, verbose=0, seed=-1)
+    assert model.history is history
+    assert history.epoch == [0, 1, 2]
+    model.save(tmp_path / "model.npz", training_state=True)
+    again = tg.models.load(tmp_path / "model.npz", training_state=True)
+    with pytest.raises(RuntimeError, match="stopped"):  # what was loaded is not lost either
+        again.fit(X, LABELS, epochs=5, verbose=0, callbacks=Stopping(hook))
+    assert again.fit(X, LABELS, epochs=5, verbose=0).epoch == [0, 1, 2, 3, 4]
+
+
+def test_a_fit_that_fails_after_its_first_step_has_a_history_of_its_own():
+    model = classifier(Dense(4))
+    history = model.fit(X, LABELS, epochs=3, verbose=0)
+    with pytest.raises(RuntimeError, match="stopped"):
+        model.fit(X, LABELS, epochs=5, verbose=0, callbacks=Stopping("on_train_batch_end"))
+    assert model.history is not history
+    assert model.history.epoch == []
+
+
 def test_only_what_is_trainable_learns():
     model = classifier(Dense(4, input_shape=(3,)), BatchNormalization())
     model.layers[0].trainable = False

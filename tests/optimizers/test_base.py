@@ -1,12 +1,15 @@
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
 
 import tinygrad_bn as tg
+from tests.laws.parts import OPTIMIZERS
 from tinygrad_bn import optimizers
-from tinygrad_bn.errors import ShapeError, StaleGraphError
+from tinygrad_bn.errors import AxisError, SettingError, ShapeError, StaleGraphError
+from tinygrad_bn.mode import Recorder, frozen_state, using
 from tinygrad_bn.optimizers import SGD, Adagrad, Adam, AdamW, Nadam, RMSprop
 from tinygrad_bn.schedules import ExponentialDecay
 
@@ -213,10 +216,7 @@ def train(optimizer, made, steps):
         optimizer.step(made)
 
 
-EVERY_KIND = [SGD, RMSprop, Adam, AdamW, Nadam, Adagrad]
-
-
-@pytest.mark.parametrize("kind", EVERY_KIND)
+@pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_every_optimizer_goes_on_from_its_state_bit_for_bit(kind):
     made = parameters(1.0, 2.0)
     schedule = ExponentialDecay(0.1, 2, 0.7)
@@ -232,7 +232,7 @@ def test_every_optimizer_goes_on_from_its_state_bit_for_bit(kind):
     assert other.learning_rate == schedule(6)
 
 
-@pytest.mark.parametrize("kind", EVERY_KIND)
+@pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_every_optimizer_descends_and_keeps_its_dtype(kind):
     for dtype in ("float32", "float64"):
         w = tg.Parameter(np.ones(3, dtype))
@@ -403,14 +403,22 @@ def test_adamw_without_decay_is_adam():
 
 
 def test_a_wrong_argument_is_answered_with_those_of_all_optimizers():
-    for kind in EVERY_KIND:
+    for kind in OPTIMIZERS:
         with pytest.raises(TypeError, match=rf"unknown argument 'clipnrm' in {kind.__name__}\(\).*mean 'clipnorm'"):
             kind(clipnrm=1.0)
 
 
 def test_what_is_fixed_cannot_be_set():
-    for optimizer, name in [(Adam(), "amsgrad"), (RMSprop(), "centered"), (Adagrad(), "initial_accumulator_value")]:
-        with pytest.raises(AttributeError):
+    for optimizer, name in [
+        (Adam(), "amsgrad"),
+        (RMSprop(), "centered"),
+        (Adagrad(), "initial_accumulator_value"),
+        (SGD(), "nesterov"),
+        (SGD(), "nonfinite"),
+    ]:
+        kind, held = type(optimizer).__name__, getattr(optimizer, name)
+        said = f"{kind} was built with {name}={held!r}: make a new one, {kind}({name}=True)"
+        with pytest.raises(AttributeError, match=f"^{re.escape(said)}$"):
             setattr(optimizer, name, True)
 
 
@@ -456,9 +464,111 @@ def test_wrong_parameters():
     for wrong in (w, 3, [np.ones(3)], [tg.tensor([1.0])], [("path", 3)], [("path", w, 3)]):
         with pytest.raises(TypeError, match=r"model\.parameters\(\); got"):
             SGD().step(wrong)
+    model = tg.Sequential([tg.layers.Dense(1, input_shape=(2,))])
+    for wrong in (model, [model]):
+        with pytest.raises(TypeError, match=r"got a Sequential; give its \.parameters\(\)$"):
+            SGD().step(wrong)
     w.grad = None
     with pytest.raises(RuntimeError, match=r"call loss\.backward\(\) first"):
         SGD().step([w])
+
+
+# Steps that fail
+
+
+class Trips:
+    """Does as `function` does, but fails at its second call."""
+
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+
+    def __call__(self, given):
+        self.calls += 1
+        if self.calls == 2:
+            raise RuntimeError("tripped")
+        return self.function(given)
+
+
+FAILING = {
+    "a constraint": lambda: (Adam(0.1, global_clipnorm=0.1), {"constraint": Trips(tg.abs)}),
+    "a constraint without clipping": lambda: (SGD(0.1, momentum=0.9), {"constraint": Trips(tg.abs)}),
+    "a regularizer": lambda: (Adam(0.1, clipnorm=0.1), {"regularizer": Trips(tg.sum)}),
+    "a schedule": lambda: (Adam(Trips(lambda step: 0.1 / (step + 1)), nonfinite="zero"), {}),
+    "a schedule and a limit": lambda: (SGD(Trips(lambda step: 0.1), clipvalue=0.1), {"constraint": tg.abs}),
+}
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("case", FAILING)
+def test_a_step_that_fails_changes_nothing(case, watched):
+    optimizer, rules = FAILING[case]()
+    made = parameters(1.0, -2.0)
+    made[-1].regularizer, made[-1].constraint = rules.get("regularizer"), rules.get("constraint")
+
+    def everything():
+        values = [*(parameter.numpy() for parameter in made), *optimizer.state_dict().values()]
+        writers = [parameter.version.writers for parameter in made]
+        clipping = optimizer.clipping
+        told = clipping and (clipping.norm, clipping.factor, clipping.acted, clipping.alarms, clipping.blamed)
+        return [value.tobytes() for value in values], repr((writers, told))
+
+    with using(recorder=Recorder() if watched else None):
+        if optimizer.schedule is None:  # which has been called already
+            optimizer.step(made)
+        before = everything()
+        with pytest.raises(RuntimeError, match="tripped"):
+            optimizer.step(made)
+        assert everything() == before
+        optimizer.step(made)
+    assert everything() != before
+
+
+def test_a_step_that_failed_under_frozen_state_is_undone_with_the_others():
+    made = parameters(1.0, -2.0)
+    made[-1].constraint = Trips(tg.abs)
+    optimizer = Adam(0.1, clipnorm=0.5)
+    before = [parameter.numpy().tobytes() for parameter in made]
+    with frozen_state():
+        optimizer.step(made)
+        with pytest.raises(RuntimeError):
+            optimizer.step(made)
+        optimizer.step(made)
+    assert [parameter.numpy().tobytes() for parameter in made] == before
+    assert (optimizer.iterations, optimizer.clipping.acted) == (0, 0)
+
+
+def only_one(values):
+    """The shape of a mean that was meant to keep its axis."""
+    return values[:1]
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_constraint_of_another_shape_is_named_with_its_parameter(watched):
+    for name, called in ((None, "a parameter"), ("kernel", "kernel")):
+        w = tg.Parameter(np.ones(3, np.float32), name=name, constraint=only_one)
+        w.grad = np.ones(3, np.float32)
+        said = rf"SGD expects the constraint of {called} to give values of shape \(3,\); .*only_one.* gave \(1,\)"
+        with pytest.raises(ShapeError, match=said), using(recorder=Recorder() if watched else None):
+            SGD().step([w])
+    with pytest.raises(ShapeError, match=r"the constraint of layers\.0\.bias to give"):
+        SGD().step([("layers.0.bias", w)])
+    w.constraint = tg.constraints.MaxNorm(2, axis=1)
+    with pytest.raises(
+        AxisError, match=r"the constraint of kernel, MaxNorm\(max_value=2.*, axis=1\), failed: .*axis=1"
+    ):
+        SGD().step([w])
+    assert w.numpy().tolist() == [1, 1, 1]
+
+
+def test_who_decays_and_what_the_rate_follows_can_be_asked():
+    kernel, gamma = (tg.Parameter(np.ones(2), name=name) for name in ("kernel", "layers.0.gamma"))
+    assert [SGD(weight_decay=0.1).decays(each) for each in (kernel, gamma)] == [True, False]
+    assert not SGD().decays(kernel)
+    schedule = ExponentialDecay(0.1, 10, 0.5)
+    optimizer = SGD(schedule)
+    assert optimizer.schedule is schedule
+    optimizer.learning_rate = 0.1
+    assert optimizer.schedule is None
 
 
 @pytest.mark.parametrize("length", [1, 2])
@@ -516,13 +626,12 @@ def test_get():
     nesterov = SGD(0.1, momentum=0.9, nesterov=True, clipnorm=1.0)
     assert repr(nesterov) == "SGD(learning_rate=0.1, momentum=0.9, nesterov=True, clipnorm=1.0)"
     assert optimizers.get(optimizer) is optimizer
-    assert [type(optimizers.get(kind.__name__.lower())) for kind in EVERY_KIND] == EVERY_KIND
+    assert [type(optimizers.get(kind.__name__.lower())) for kind in OPTIMIZERS] == OPTIMIZERS
     assert repr(AdamW(nonfinite="skip")) == (
         "AdamW(learning_rate=0.001, weight_decay=0.004, beta_1=0.9, beta_2=0.999, epsilon=1e-07, nonfinite='skip')"
     )
     with pytest.raises(ValueError, match="Did you mean 'sgd'"):
         optimizers.get("sdg")
-    with pytest.raises(TypeError, match=r"write SGD\(\)"):
-        optimizers.get(SGD)
-    with pytest.raises(TypeError, match=r"got 0\.1"):
+    assert repr(optimizers.get(SGD)) == repr(SGD())
+    with pytest.raises(SettingError, match=r"unknown optimizer 0\.1"):
         optimizers.get(0.1)

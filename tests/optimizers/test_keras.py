@@ -39,10 +39,11 @@ def distance(some, others):
 def test_the_trajectory_is_kerass(name):
     exact, rounded = GOLDEN["float64"][name], GOLDEN["float32"][name]
     assert distance(trajectory(name, "float64"), exact) < 1e-14
-    assert distance(trajectory(name, "float32"), exact) < 1e-5
+    off = distance(trajectory(name, "float32"), exact)
+    assert off < 1e-5
     # Keras rounds beta_2 ** t to float32 before it takes it from 1, which here is done in double precision: with Adam
-    # its float32 is up to 1e-4 away from its float64.
-    assert distance(trajectory(name, "float32"), rounded) < 1e-5 + distance(rounded, exact)
+    # its float32 is up to 1e-4 away from its float64. Ours is never the worse of the two, but for a few roundings.
+    assert off < distance(rounded, exact) + 5e-7
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
+from tinygrad_bn.errors import SettingError
 from tinygrad_bn.optimizers import SGD
 
 CURVATURE = np.array([[0.5, 1.0], [2.0, 4.0]])
@@ -95,6 +96,16 @@ def test_momentum_may_come_and_go():
         before = w.numpy()
         optimizer.step([w])
         np.testing.assert_allclose((w.numpy() - before) / RATE, expected)
+
+
+def test_nesterov_is_nothing_without_momentum():
+    nesterov = SGD(RATE, momentum=0.9, nesterov=True)
+    for wrong in (lambda: SGD(nesterov=True), lambda: setattr(nesterov, "momentum", 0.0)):
+        with pytest.raises(SettingError, match="SGD expects a momentum above 0 with nesterov; got 0"):
+            wrong()
+    assert nesterov.momentum == 0.9
+    with pytest.raises(SettingError, match="SGD expects nesterov to be True or False; got 'no'"):
+        SGD(momentum=0.9, nesterov="no")
 
 
 @pytest.mark.parametrize("name", ["gamma", "beta", "alpha"])

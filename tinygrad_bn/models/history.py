@@ -18,13 +18,18 @@ class History(Callback):
     norm before that. Where it looks for gradients that are not finite, "nonfinite_steps" had one.
 
     Attributes:
-        history: by name, such as "loss" and "val_accuracy", one value for each epoch that was completed.
         epoch: the numbers of these epochs, from 0.
     """
 
     def __init__(self) -> None:
-        self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
+        self._logs: list[Logs] = []  # what callbacks write into them later is in them
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """By name, such as "loss" and "val_accuracy", one value for each epoch that was completed."""
+        names = dict.fromkeys(name for logs in self._logs for name in logs)
+        return {name: [logs[name] for logs in self._logs if name in logs] for name in names}
 
     def __repr__(self) -> str:
         last = {name: values[-1] for name, values in self.history.items()}
@@ -32,15 +37,13 @@ class History(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         self.epoch.append(epoch)
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
+        self._logs.append(logs)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epoch": list(self.epoch), "history": {name: list(values) for name, values in self.history.items()}}
+        return {"epoch": list(self.epoch), "logs": [dict(logs) for logs in self._logs]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.epoch = list(state.get("epoch", ()))
-        self.history = {name: list(values) for name, values in state.get("history", {}).items()}
+        self.epoch, self._logs = list(state.get("epoch", ())), list(state.get("logs", ()))
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw the values against the epochs, a panel for each, that of the validation data dashed.
@@ -54,16 +57,17 @@ class History(Callback):
         """
         if not self.epoch:
             raise RuntimeError("History.plot expects at least one epoch; this training completed none")
-        names = [name for name in self.history if not name.startswith("val_")]
+        history = self.history
+        names = [name for name in history if not name.startswith("val_")]
         columns = min(len(names), 3)
         rows = -(-len(names) // columns)
         with picture(path, 5 * columns, 4 * rows) as figure:
             for place, name in enumerate(names, 1):
                 axes: Any = figure.add_subplot(rows, columns, place)
                 numbers = [epoch + 1 for epoch in self.epoch]
-                axes.plot(numbers, self.history[name], ".-", label="training")
-                if f"val_{name}" in self.history:
-                    axes.plot(numbers, self.history[f"val_{name}"], ".--", label="validation")
+                axes.plot(numbers, history[name], ".-", label="training")
+                if f"val_{name}" in history:
+                    axes.plot(numbers, history[f"val_{name}"], ".--", label="validation")
                     axes.legend()
                 axes.set(xlabel="epoch", ylabel=name)
                 axes.xaxis.get_major_locator().set_params(integer=True)

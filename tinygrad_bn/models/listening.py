@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_bn.module.settings import Checked
+
 if TYPE_CHECKING:
     from tinygrad_bn.models.model import Model
 
@@ -12,7 +14,7 @@ Logs = Mapping[str, float]
 """The loss and the metrics so far, by name; those of the validation data begin with "val_"."""
 
 
-class Callback:
+class Callback(Checked):
     """Is told what `fit` does. A subclass overrides the hooks that it wants.
 
     Attributes:

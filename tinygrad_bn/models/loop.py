@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from tinygrad_bn.models.data import batches
 from tinygrad_bn.models.history import History
 from tinygrad_bn.models.listening import Callback
 from tinygrad_bn.models.position import Position, new_averages
-from tinygrad_bn.models.progress import progress
+from tinygrad_bn.models.progress import ProgressBar, progress
 from tinygrad_bn.ops import generator
 
 if TYPE_CHECKING:
@@ -43,18 +43,21 @@ class Training:
         self.callbacks, self.executor = callbacks, executor
         self._begun: NDArray[np.int64] | None = None
 
-    def run(self, position: Position, epochs: int) -> None:
+    def run(self, history: History, position: Position, epochs: int) -> None:
         """Train. However it ends, the model is then in inference mode and the callbacks know that it is over.
 
-        Only an error before the first step has been taken leaves the modes as they were.
+        Only an error before the first step has been taken leaves the modes, the history and the position as they were.
         """
         model, self.position = self.model, position
-        model.stop_training = False
         position.data = [len(self.data[0]), self.batch_size]
         position.own = None if self.seed is None else generator(seed=self.seed)
         position.callbacks = self.callbacks
         self._introduce(epochs)
-        self._modes = [(module, module.training) for module in model.modules()]
+        self._before: list[tuple[Any, str, Any]] = [
+            *((model, name, getattr(model, name)) for name in ("history", "_position")),
+            *((module, "training", module.training) for module in model.modules()),
+        ]
+        model.history, model._position, model.stop_training = history, position, False
         with ExitStack() as ending:  # the last that was put on it comes first; all come, even where one fails
             for callback in reversed(self.callbacks):
                 ending.callback(callback.on_train_end)
@@ -84,8 +87,8 @@ class Training:
         self.position.running = False
         self.model.eval()
         self.model.zero_grad()
-        for module, training in self._modes if error is not None else ():
-            module.training = training
+        for thing, name, value in self._before if error is not None else ():
+            setattr(thing, name, value)
 
     def _epoch(self, epoch: int) -> None:
         for callback in self.callbacks:
@@ -111,7 +114,7 @@ class Training:
             for opener in openers:
                 opener(batch)
             loss, y_pred = self.step(x, y)
-            self._modes = []
+            self._before = []
             averages.update(loss.value, y, y_pred.value)
             position.batch = batch + 1
             for watcher in watchers:
@@ -145,14 +148,22 @@ def _says_what_it_adds(callback: Callback) -> bool:
 
 
 def audience(history: History, callbacks: Any, verbose: str | int) -> list[Callback]:
-    """All who are told, in this order: a bar, the user's callbacks, the history, and those that come last.
+    """All who are told, in this order: the history, a bar unless there is one, the user's callbacks by their places.
+
+    The history comes first, so that wherever the training is saved, it has all the epochs that are completed.
 
     Raises:
         TypeError: these are not callbacks.
         ValueError: `verbose` is not among the choices.
     """
-    given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
+    given = [callbacks] if isinstance(callbacks, Callback) else () if callbacks is None else callbacks
+    if not isinstance(given, Iterable):
+        raise TypeError(f"fit expects callbacks to be a list of instances of Callback; got {callbacks!r:.60}")
+    given = list(given)
     for callback in given:
         if not isinstance(callback, Callback):
             raise TypeError(f"fit expects callbacks to be instances of Callback; got {callback!r}")
-    return sorted([*progress(verbose), *given, history], key=lambda callback: callback.place)
+    shown = progress(verbose)
+    if not any(isinstance(callback, ProgressBar) for callback in given):
+        given = shown + given
+    return [history, *sorted(given, key=lambda callback: callback.place)]

@@ -21,14 +21,14 @@ from tinygrad_bn.losses import Loss
 from tinygrad_bn.metrics import Metric, MetricLike
 from tinygrad_bn.models.averages import Averages
 from tinygrad_bn.models.data import batches, divided, examples, expect_match, expect_result, samples
-from tinygrad_bn.models.files import read_into, write_model
 from tinygrad_bn.models.history import History
 from tinygrad_bn.models.listening import Callback, told
 from tinygrad_bn.models.loop import Training, audience
 from tinygrad_bn.models.position import Position, started
+from tinygrad_bn.models.saving import read_into, write_model
 from tinygrad_bn.models.training import Replayed, inference, learning_step, penalized
 from tinygrad_bn.module import Module, called
-from tinygrad_bn.module.settings import natural
+from tinygrad_bn.module.settings import flag, natural
 from tinygrad_bn.optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -121,11 +121,13 @@ class Model(Module):
         Raises:
             RuntimeError: `compile` has not been called.
             ShapeError, DtypeError, ValueError, FileNotFoundError: data, settings or what the callbacks are to watch or
-                write are not as they should be; nothing was trained then, and the modes are as before.
+                write are not as they should be; nothing was trained then, and modes, history and the place to go on
+                from are as before.
             TypeError: `forward` returns no Tensor.
         """
         optimizer, loss = self._compiled("fit")
         batch_size, epochs = natural("fit", "batch_size", batch_size), natural("fit", "epochs", epochs)
+        shuffle = flag("fit", "shuffle", shuffle)
         data, validation = divided(x, y, validation_data, validation_split, self)
         history, position = History(), started(self._position, initial_epoch, epochs)
         listeners = audience(history, callbacks, verbose)
@@ -136,8 +138,7 @@ class Model(Module):
         training = Training(
             self, step, data, validation, batch_size, shuffle=shuffle, seed=seed, callbacks=listeners, executor=executor
         )
-        self.history, self._position = history, position
-        training.run(position, epochs)
+        training.run(history, position, epochs)
         return history
 
     @names.checked
@@ -163,6 +164,7 @@ class Model(Module):
         _, loss = self._compiled("evaluate")
         data = examples("evaluate", x, y, self)
         expect_match("evaluate", self, loss, data)
+        return_dict = flag("evaluate", "return_dict", return_dict)
         logs = self.measure(data, natural("evaluate", "batch_size", batch_size))
         _warn_of_young_averages(self)
         if verbose:
@@ -204,15 +206,17 @@ class Model(Module):
         Raises:
             RuntimeError: `training_state` of a model that is not compiled.
         """
-        write_model(self, path, weights_only, training_state)
+        weights_only = flag("save", "weights_only", weights_only)
+        write_model(self, path, weights_only, flag("save", "training_state", training_state))
 
     def load(self, path: str | os.PathLike[str], *, training_state: bool = False) -> None:
-        """Take over the values that `save` wrote, and the state of the training if it is wanted.
+        """Take over the values that `save` wrote, and the state of the training if it is wanted; all of it or nothing.
 
         Raises:
-            SettingError, ShapeError: the file is damaged, or holds another model's values, or no state.
+            SettingError, ShapeError: the file is damaged, or holds another model's values, or no state, or that of a
+                training with another optimizer. The numbers that are rates may differ: they are those of the file then.
         """
-        read_into(self, path, training_state)
+        read_into(self, path, flag("load", "training_state", training_state))
 
     def export_c(self, path: str | os.PathLike[str], x: Any = None, *, batch_size: int = 1) -> tuple[Path, Path]:
         """Write what the trained model computes in inference as one C file, with a header beside it.

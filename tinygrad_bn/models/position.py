@@ -11,8 +11,8 @@ from tinygrad_bn.errors import SettingError
 from tinygrad_bn.models.averages import Averages
 from tinygrad_bn.models.listening import Callback
 from tinygrad_bn.module.settings import natural
-from tinygrad_bn.saving import Generators, as_it_stands
-from tinygrad_bn.variables import State
+from tinygrad_bn.optimizers import Rate
+from tinygrad_bn.saving import Generators, Known, UnsavableError, Writer, arguments, as_it_stands
 
 if TYPE_CHECKING:
     from tinygrad_bn.models.model import Model
@@ -131,29 +131,11 @@ def training_state(model: Model) -> dict[str, Any]:
     if optimizer is None:
         raise RuntimeError("save(training_state=True) expects a compiled model: call compile first")
     return {
-        "optimizer": type(optimizer).__name__,
+        "optimizer": _made(optimizer),
         "slots": optimizer.state_dict(),
-        "clipping": {name: state.numpy() for name, state in _telemetry(optimizer.clipping)},
-        "blamed": _blamed(model, optimizer.clipping),
+        "clipping": None if optimizer.clipping is None else optimizer.clipping.state_dict(model.parameters()),
         "position": (model._position or Position()).state_dict(model),
     }
-
-
-def expect_same_optimizer(model: Model, state: Mapping[str, Any]) -> Optimizer:
-    """The optimizer of the model, which the state is to be for.
-
-    Raises:
-        RuntimeError: the model is not compiled.
-        SettingError: it is the state of another optimizer.
-    """
-    if model.optimizer is None:
-        raise RuntimeError("load(training_state=True) expects a compiled model: call compile first")
-    if type(model.optimizer).__name__ != state["optimizer"]:
-        raise SettingError(
-            f"load(training_state=True) expects a model compiled with {state['optimizer']}, as the one that was "
-            f"saved; got {type(model.optimizer).__name__}"
-        )
-    return model.optimizer
 
 
 def load_training_state(model: Model, state: Mapping[str, Any]) -> None:
@@ -162,34 +144,63 @@ def load_training_state(model: Model, state: Mapping[str, Any]) -> None:
     Raises:
         RuntimeError, ValueError: it does not fit this model.
     """
-    optimizer = expect_same_optimizer(model, state)
-    optimizer.load_state_dict(state["slots"])
-    for name, figure in _telemetry(optimizer.clipping):
-        if name in state["clipping"]:
-            figure.assign(state["clipping"][name], "load")
-    parameters = model.parameters()
+    optimizer = model.optimizer
+    if optimizer is None:
+        raise RuntimeError("load(training_state=True) expects a compiled model: call compile first")
+    _expect_same(optimizer, state["optimizer"])
+    position = Position(state["position"]["epoch"])
+    position.pending = state["position"]
+    Generators(model).expect(state["position"]["generators"])
     if optimizer.clipping is not None:
-        for positions, times in state.get("blamed", ()):
-            blamed = tuple(parameters[position] for position in positions)
-            optimizer.clipping._blamed[blamed] = State(times, name="clipping")
-    model._position = Position(state["position"]["epoch"])
-    model._position.pending = state["position"]
+        optimizer.clipping.load_state_dict(state["clipping"], model.parameters())
+    optimizer.load_state_dict(state["slots"])  # all or nothing; what is written before it can be undone
+    model._position = position
 
 
-def _telemetry(clipping: Any) -> list[tuple[str, State]]:
-    held = {} if clipping is None else vars(clipping)
-    return [(name, value) for name, value in held.items() if isinstance(value, State)]
+def _expect_same(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
+    """Raise a SettingError unless what was saved is how such an optimizer is made."""
+    made = _made(optimizer)
+    alike = saved["kind"] == made["kind"]
+    differ = [name for name in {**saved, **made} if saved.get(name) != made.get(name)] if alike else []
+    if differ or not alike:
+        expected, came = (
+            each["kind"] + (f"({', '.join(f'{name}={_said(each.get(name))}' for name in differ)})" if differ else "")
+            for each in (saved, made)
+        )
+        raise SettingError(
+            f"load(training_state=True) expects a model compiled with {expected}, as the one that was saved; got {came}"
+        )
 
 
-def _blamed(model: Model, clipping: Any) -> list[Any]:
-    """How often each of some parameters, by their positions in the model, had a gradient that was not finite."""
-    positions = {parameter: position for position, parameter in enumerate(model.parameters())}
-    counted = {} if clipping is None else clipping._blamed
-    return [
-        [[positions[parameter] for parameter in parameters], times.numpy()]
-        for parameters, times in counted.items()
-        if all(parameter in positions for parameter in parameters)
-    ]
+def _made(optimizer: Optimizer) -> dict[str, Any]:
+    """How an optimizer is made, as a file says it; the numbers that its state brings are left open."""
+    try:
+        settings = arguments(optimizer)
+    except UnsavableError:  # one of the user's own that does not keep them
+        settings = {}
+    rates = {name for name in settings if isinstance(getattr(type(optimizer), name, None), Rate)}
+    said = {
+        name: "a number" if name in rates and isinstance(value, float) else _written(value)
+        for name, value in settings.items()
+    }
+    return {"kind": type(optimizer).__name__, **said}
+
+
+def _written(setting: Any) -> Any:
+    """Its JSON; the kind of what has none, such as a lambda."""
+    writer = Writer(Known({}), "")
+    try:
+        written = writer.write(setting)
+    except UnsavableError:
+        return f"a {type(setting).__name__}"
+    return [written, *(array.tolist() for array in writer.arrays.values())] if writer.arrays else written
+
+
+def _said(written: Any) -> str:
+    if not isinstance(written, dict) or "settings" not in written:
+        return str(written)
+    kind, settings = written.values()
+    return f"{kind}({', '.join(f'{name}={_said(value)}' for name, value in settings.items())})"
 
 
 def _named(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from tinygrad_bn import names
+import numpy as np
+
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.models.listening import Callback, Logs, told
+from tinygrad_bn.module.settings import flag, one_of
 
 
 class ProgressBar(Callback):
@@ -22,9 +24,9 @@ class ProgressBar(Callback):
         leave: whether a finished bar stays on the screen.
     """
 
+    _checks: ClassVar = {"style": one_of("auto", "bar", "lines"), "leave": flag}
+
     def __init__(self, style: str = "auto", *, title: str | None = None, leave: bool = True) -> None:
-        if style not in ("auto", "bar", "lines"):
-            raise SettingError(names.unknown("style", style, ("auto", "bar", "lines"), "ProgressBar"))
         self.style, self.title, self.leave = style, title, leave
         self._tqdm: Any = None
         self._bar: Any = None
@@ -79,7 +81,7 @@ class ProgressBar(Callback):
         self._logs = {}
 
 
-_VERBOSE: Final[dict[str | int, str]] = {"auto": "auto", 1: "bar", 2: "lines"}
+_VERBOSE: Final[dict[str | int, str | None]] = {"auto": "auto", 0: None, 1: "bar", 2: "lines"}
 
 
 def progress(verbose: str | int) -> list[Callback]:
@@ -88,11 +90,10 @@ def progress(verbose: str | int) -> list[Callback]:
     Raises:
         ValueError: it is something else.
     """
-    if verbose == 0:
-        return []
-    if verbose not in _VERBOSE:
+    if not isinstance(verbose, (str, int, np.integer)) or verbose not in _VERBOSE:
         raise SettingError(f"verbose expects 'auto', 0, 1 or 2; got {verbose!r}")
-    return [ProgressBar(_VERBOSE[verbose])]
+    style = _VERBOSE[verbose]
+    return [] if style is None else [ProgressBar(style)]
 
 
 def _screen_is_live() -> bool:

@@ -11,8 +11,8 @@ import numpy as np
 from tinygrad_bn import names
 from tinygrad_bn.errors import DtypeError, NotBuiltError, SettingError, ShapeError
 from tinygrad_bn.mode import Recorder, changed, current, using
-from tinygrad_bn.module.files import read_arrays, values, write_arrays
-from tinygrad_bn.module.settings import flag
+from tinygrad_bn.module.arrays import read_arrays, values, write_arrays
+from tinygrad_bn.module.settings import Checked, flag
 from tinygrad_bn.module.summary import Shape, Summary, spelled
 from tinygrad_bn.tensors import as_array
 from tinygrad_bn.variables import Parameter, State, Variable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tinygrad_bn.module.audit import Audit
 
 
-class Module:
+class Module(Checked):
     """A function with parameters: its attributes that are variables, modules, or lists and dicts of them.
 
     A subclass sets attributes and defines `forward`. The path of an attribute, such as `layers.3.kernel`, is its only
@@ -75,12 +75,8 @@ class Module:
             )
         if (recorder := current().recorder) is not None:
             recorder.sets(self, name, value)
-        super().__setattr__(name, self._checked(name, value))
+        super().__setattr__(name, value)
         changed()
-
-    def _checked(self, name: str, value: Any) -> Any:
-        """`value` as attribute `name` is to hold it; a subclass raises where that cannot be."""
-        return value
 
     def _recorded(self, x: Any, recorder: Recorder) -> Any:
         recorder.enter(self)
@@ -304,8 +300,13 @@ class Module:
 
 
 def walk(root: Any) -> Iterator[tuple[str, Module | Variable]]:
-    """Path and thing: every module and variable that can be reached, each once, in the order of definition."""
+    """Path and thing: every module and variable that can be reached, each once, in the order of definition.
+
+    Raises:
+        SettingError: two of them have the same path, of which a file could keep one only.
+    """
     seen: set[int] = set()
+    paths: set[str] = set()
     waiting: list[tuple[str, Any]] = [("", root)]
     while waiting:
         path, thing = waiting.pop()
@@ -313,6 +314,9 @@ def walk(root: Any) -> Iterator[tuple[str, Module | Variable]]:
             continue
         seen.add(id(thing))
         if isinstance(thing, (Module, Variable)):
+            if path in paths:
+                raise SettingError(f"two things have the path {path!r}: give keys of dicts other names, without dots")
+            paths.add(path)
             yield path, thing
         waiting += [(f"{path}.{key}" if path else str(key), value) for key, value in reversed(_inside(thing))]
 

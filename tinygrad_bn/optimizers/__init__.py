@@ -23,19 +23,11 @@ __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Nadam", "Optimizer", "RMSprop", "
 _BY_NAME = {kind.__name__.lower(): kind for kind in (SGD, RMSprop, Adam, AdamW, Nadam, Adagrad)}
 
 
-def get(optimizer: str | Optimizer) -> Optimizer:
-    """An optimizer from its name, with default settings, or from itself.
+def get(optimizer: str | Optimizer | type[Optimizer]) -> Optimizer:
+    """An optimizer from its name or class, with default settings, or from itself.
 
     Raises:
-        ValueError: there is no optimizer of that name.
-        TypeError: it is neither; a class, for instance, instead of an instance.
+        SettingError: it is none of these; the message lists the names.
     """
-    if isinstance(optimizer, Optimizer):
-        return optimizer
-    if isinstance(optimizer, str):
-        return names.chosen("optimizer", optimizer.lower(), _BY_NAME)()
-    if isinstance(optimizer, type):
-        raise TypeError(
-            f"optimizer expects an instance; got the class {optimizer.__name__}: write {optimizer.__name__}()"
-        )
-    raise TypeError(f"optimizer expects a name or an Optimizer; got {optimizer!r}")
+    spelled = optimizer.lower() if isinstance(optimizer, str) else optimizer
+    return names.resolve("optimizer", spelled, Optimizer, _BY_NAME)

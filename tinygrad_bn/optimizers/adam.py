@@ -10,6 +10,7 @@ from typing import Unpack
 
 from tinygrad_bn import ops
 from tinygrad_bn.errors import SettingError
+from tinygrad_bn.module.settings import flag
 from tinygrad_bn.optimizers.base import Optimizer, Schedule
 from tinygrad_bn.optimizers.rates import Rate
 from tinygrad_bn.optimizers.settings import ClippingSettings, Settings
@@ -79,7 +80,7 @@ class Adam(Moments):
         **settings: Unpack[Settings],
     ) -> None:
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **settings)
-        self._amsgrad = bool(amsgrad)
+        self._amsgrad = flag(self, "amsgrad", amsgrad)
 
     @property
     def amsgrad(self) -> bool:

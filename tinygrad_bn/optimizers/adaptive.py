@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Unpack
 
 from tinygrad_bn import ops
-from tinygrad_bn.module.settings import not_below_zero
+from tinygrad_bn.module.settings import flag, not_below_zero
 from tinygrad_bn.optimizers.base import Optimizer, Schedule
 from tinygrad_bn.optimizers.rates import Rate
 from tinygrad_bn.optimizers.settings import Settings
@@ -86,7 +86,7 @@ class RMSprop(Optimizer):
         **settings: Unpack[Settings],
     ) -> None:
         super().__init__(learning_rate, **settings)
-        self._centered = bool(centered)
+        self._centered = flag(self, "centered", centered)
         self.rho, self.momentum, self.epsilon = rho, momentum, epsilon
 
     @property
@@ -118,7 +118,7 @@ class RMSprop(Optimizer):
         spread = velocity
         if "average" in slots:
             slots["average"] = rho * slots["average"] + new * gradient
-            spread = velocity - ops.square(slots["average"])
+            spread = ops.maximum(velocity - ops.square(slots["average"]), 0.0)  # below 0 it is by rounding alone
         step = learning_rate * gradient / ops.sqrt(spread + epsilon)
         if "step" in slots:
             slots["step"] = step = momentum * slots["step"] + step

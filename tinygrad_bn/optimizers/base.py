@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.clipping import Parameters, unpaired
-from tinygrad_bn.mode import changed, count, current, guard, using
+from tinygrad_bn.mode import changed, count, current, guard, undone_on_error, using
 from tinygrad_bn.module.settings import natural
 from tinygrad_bn.optimizers.clipping import LIMITS, Clipping
 from tinygrad_bn.optimizers.penalties import regularized
 from tinygrad_bn.optimizers.rates import LearningRate, Limit, Numbers, Rate
 from tinygrad_bn.optimizers.recorded import RecordedStep
-from tinygrad_bn.optimizers.settings import arguments
 from tinygrad_bn.optimizers.slots import Slots
 from tinygrad_bn.optimizers.updates import StepInPlace
 from tinygrad_bn.primitives import Array
@@ -32,7 +32,7 @@ Schedule: TypeAlias = Callable[[int], float]
 _NEVER_DECAY = ("gamma", "beta", "alpha")
 
 
-class Optimizer:
+class Optimizer(names.Answering):
     """Takes the steps of `update` on all parameters that have a gradient.
 
     A step clips the gradients, adds those of the regularizers, lets the weights decay, updates them, and applies the
@@ -46,8 +46,8 @@ class Optimizer:
         weight_decay: every step first takes this times the learning rate off each weight, apart from the gradient;
             never off gamma, beta and alpha.  Reference: Loshchilov and Hutter (2019).
         clipvalue: gradients are kept in [-clipvalue, clipvalue].
-        clipnorm: the norm of each gradient is kept at most this.
-        global_clipnorm: the norm of all gradients together is kept at most this. One of the three at most.
+        clipnorm: the Euclidean norm of each gradient is kept at most this.
+        global_clipnorm: that of all gradients together is kept at most this. One of the three at most.
         nonfinite: what to do about a gradient with a NaN or an infinity: "keep" it as it is, so that it can be seen;
             "raise" FloatingPointError with the names of the parameters, which are left as they were; "skip" the whole
             step; or put "zero" in the places of such elements.
@@ -65,13 +65,6 @@ class Optimizer:
     learning_rate = LearningRate()
     weight_decay = Rate(optional=True)
     clipvalue, clipnorm, global_clipnorm = Limit(), Limit(), Limit()
-
-    def __new__(cls, *_: Any, **settings: Any) -> Self:
-        known, takes_others = arguments(cls)
-        for setting in settings:
-            if setting not in known and not takes_others:
-                raise TypeError(names.unknown("argument", setting, known, f"{cls.__name__}()"))
-        return super().__new__(cls)
 
     def __init__(
         self,
@@ -101,14 +94,17 @@ class Optimizer:
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; one that is new only from within, so that a mistyped name does not pass for a setting."""
         if not (name in vars(self) or hasattr(type(self), name) or name.startswith("_") or _within(self)):
-            raise AttributeError(names.unknown("setting", name, arguments(type(self))[0], f"{type(self).__name__}"))
+            raise AttributeError(names.unknown("setting", name, names.arguments(type(self)), type(self).__name__))
+        if isinstance(held := getattr(type(self), name, None), property) and held.fset is None:
+            made = f"make a new one, {type(self).__name__}({name}={value!r})"
+            raise AttributeError(f"{type(self).__name__} was built with {name}={getattr(self, name)!r}: {made}")
         super().__setattr__(name, value)
         if not isinstance(getattr(type(self), name, None), (Rate, Limit)):
             self._text_has_changed()
 
     def __repr__(self) -> str:
-        settings = {name: getattr(self, name, None) for name in arguments(type(self))[0]}
-        settings["learning_rate"] = self._schedule or self.learning_rate
+        settings = {name: getattr(self, name, None) for name in names.arguments(type(self))}
+        settings["learning_rate"] = self.schedule or self.learning_rate
         said = [
             f"{name}={value!r}"
             for name, value in settings.items()
@@ -120,6 +116,11 @@ class Optimizer:
     def iterations(self) -> int:
         """How many steps have been taken."""
         return int(self._numbers.counter)
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """What the learning rate follows, if it follows anything; set `learning_rate` to change it."""
+        return self._schedule
 
     @property
     def nonfinite(self) -> str:
@@ -151,6 +152,8 @@ class Optimizer:
     def step(self, parameters: Parameters) -> None:
         """Update each parameter that is trainable and has a gradient; the others stay as they are.
 
+        Whatever fails, a schedule or a constraint, say, nothing has been changed then.
+
         Args:
             parameters: those of a model, or its `named_parameters()`: messages then call them by their paths.
 
@@ -161,6 +164,8 @@ class Optimizer:
         """
         learned = self._learned(parameters)
         if current().recorder is None:
+            if self._numbers.vary:
+                self._numbers.write()  # here, since a schedule may fail
             self._take(learned, [grad.value for grad in learned.values()], self._in_place)
         else:
             for parameter in learned:
@@ -176,6 +181,10 @@ class Optimizer:
         """Forget the gradients of all parameters that `step` has ever been given."""
         for parameter in self._slots.known:
             parameter.grad = None
+
+    def decays(self, parameter: Variable) -> bool:
+        """Whether the weight decay is taken off this parameter."""
+        return self.weight_decay is not None and (parameter.name or "").rpartition(".")[2] not in _NEVER_DECAY
 
     def rate_at(self, step: int) -> float:
         """The learning rate in the step of this number; the first is 0."""
@@ -207,6 +216,7 @@ class Optimizer:
         iterations = natural(self._name, "iterations", np.asarray(state.get("iterations", 0)).item(), least=0)
         slots = {key: as_array(value) for key, value in state.items() if key not in rates and key != "iterations"}
         self._slots.expect(slots, self._slots_with(rates), ["iterations", *self._rates])
+        self._expect_rates(rates)
         if "learning_rate" in rates:
             self._schedule = None
         self._numbers.counter[...] = iterations
@@ -227,14 +237,14 @@ class Optimizer:
     def _learned(self, parameters: Parameters) -> dict[Parameter, Tensor]:
         """The parameters that will be updated, each once, with their gradients."""
         if isinstance(parameters, Tensor) or not hasattr(parameters, "__iter__"):
-            raise TypeError(f"{self._name}.step expects a list such as model.parameters(); got {parameters!r:.60}")
+            raise TypeError(f"{self._name}.step expects a list such as model.parameters(); got {_came(parameters)}")
         known = self._slots.known
         learned = {}
         for parameter in parameters:
             if type(parameter) is tuple:
                 (parameter,) = unpaired([parameter], self._paths)
             if not isinstance(parameter, Parameter):
-                raise TypeError(f"{self._name}.step expects Parameters, as model.parameters(); got {parameter!r:.60}")
+                raise TypeError(f"{self._name}.step expects Parameters, as model.parameters(); got {_came(parameter)}")
             if parameter not in known:
                 known[parameter] = {}
             grad = parameter._grad
@@ -245,11 +255,15 @@ class Optimizer:
         return learned
 
     def _take(self, learned: Mapping[Parameter, Tensor], gradients: Any, step: Callable[..., None]) -> None:
-        if self.clipping is not None:
-            gradients, good = self.clipping(learned, gradients)
-            if not guard(good):
-                return
-        step(tuple(learned), regularized(learned, gradients))
+        late = current().recorder is not None or any(parameter._constraint is not None for parameter in learned)
+        with undone_on_error() if late else nullcontext():  # an update alone does not fail, and a journal copies it all
+            with undone_on_error() if self.clipping is not None else nullcontext():
+                if self.clipping is not None:
+                    gradients, good = self.clipping(learned, gradients)
+                    if not guard(good):
+                        return
+                gradients = regularized(learned, gradients)
+            step(tuple(learned), gradients)
         count(self._numbers.counter)
 
     def _text(self, slots: int, names: tuple[str, ...], decays: bool, parameter: Array, *others: Array) -> Any:
@@ -259,9 +273,6 @@ class Optimizer:
         if decays:
             parameter = parameter - parameter * decay
         return self.update(parameter, others[slots], *others[:slots], **numbers)
-
-    def _decays(self, parameter: Variable) -> bool:
-        return self.weight_decay is not None and (parameter.name or "").rpartition(".")[2] not in _NEVER_DECAY
 
     def _row(self, parameter: Parameter) -> tuple[Variable, ...]:
         return (parameter, *self._slots.of(parameter, self.slots))
@@ -280,7 +291,11 @@ class Optimizer:
             return self.numbers(step)
         return {**self.numbers(step), "weight_decay": self.weight_decay * self.rate_at(step)}
 
+    def _expect_rates(self, rates: Mapping[str, float | None]) -> None:
+        """Raise a SettingError if these rates do not go with the other settings."""
+
     def _set_rates(self, rates: Mapping[str, float | None]) -> None:
+        self._expect_rates(rates)
         are_new = rates.keys() - self._rates.keys()
         before = self._structure()
         self._rates.update(rates)
@@ -296,6 +311,12 @@ class Optimizer:
         """Which rates there are: on that, slots and texts depend."""
         rates = self._rates.items()
         return [(name, rate is None, not rate) for name, rate in rates if name != "learning_rate"]
+
+
+def _came(thing: Any) -> str:
+    if hasattr(thing, "parameters"):
+        return f"a {type(thing).__name__}; give its .parameters()"
+    return f"{thing!r:.60}"
 
 
 def _within(optimizer: Optimizer) -> bool:

@@ -9,10 +9,10 @@ import numpy as np
 
 from tinygrad_bn import names, ops
 from tinygrad_bn.clipping import (
-    called,
     clip_by_value,
     expect_finite,
     gradients_of,
+    names_of,
     norm_of,
     scaled,
     shrinkage,
@@ -32,7 +32,8 @@ class Clipping:
     """Makes the gradients of a step smaller where they are too large, and counts how often it had to.
 
     What is limited is called the norm: with `clipvalue` the largest absolute value, with `clipnorm` the largest of the
-    norms, with `global_clipnorm` the norm of all gradients together; without a limit, the largest absolute value.
+    norms, with `global_clipnorm` the norm of all gradients together; without a limit, the largest absolute value. Norms
+    are Euclidean: for another `norm_type` there is `tg.clip_grad_norm`, before the step.
 
     Args:
         owner: what messages call whoever clips.
@@ -47,8 +48,7 @@ class Clipping:
     def __init__(self, owner: str, limits: Mapping[str, float], nonfinite: str, paths: Mapping[Parameter, str]) -> None:
         if len(limits) > 1:
             raise SettingError(f"{owner} expects at most one of {', '.join(LIMITS)}; got {', '.join(limits)}")
-        if nonfinite not in _POLICIES:
-            raise SettingError(names.unknown("nonfinite", nonfinite, _POLICIES, f"{owner}()"))
+        names.expect("nonfinite", nonfinite, _POLICIES, f"{owner}()")
         self.owner, self.nonfinite, self._paths = owner, nonfinite, paths
         self.kind = next(iter(limits), None)
         self._limit = np.array(np.inf)
@@ -103,10 +103,30 @@ class Clipping:
         """Whose gradient was not finite, and in how many steps."""
         found: dict[str, int] = {}
         for parameters, times in self._blamed.items():
-            for name, number in zip(called(parameters, self._paths), times.tolist(), strict=True):
+            for name, number in zip(names_of(parameters, self._paths), times.tolist(), strict=True):
                 if number:
                     found[name] = found.get(name, 0) + number
         return found
+
+    def state_dict(self, parameters: Sequence[Parameter]) -> dict[str, Any]:
+        """A copy of what it has counted; whose gradients were not finite, by places among these parameters."""
+        places = {parameter: place for place, parameter in enumerate(parameters)}
+        known = {owners: times for owners, times in self._blamed.items() if places.keys() >= set(owners)}
+        blamed = [[[places[owner] for owner in owners], times.numpy()] for owners, times in known.items()]
+        return {**{name: figure.numpy() for name, figure in self._figures().items()}, "blamed": blamed}
+
+    def load_state_dict(self, state: Mapping[str, Any], parameters: Sequence[Parameter]) -> None:
+        """Take over what another's `state_dict` kept, of a model whose parameters these are."""
+        for name, figure in self._figures().items():
+            figure.assign(state[name], "load_state_dict")
+        blamed = {tuple(parameters[place] for place in places): times for places, times in state["blamed"]}
+        for owners in blamed.keys() - self._blamed.keys():
+            self._blamed[owners] = _no_alarms(owners)
+        for owners, times in self._blamed.items():
+            times.assign(blamed.get(owners, 0), "load_state_dict")
+
+    def _figures(self) -> dict[str, State]:
+        return {"norm": self._norm, "factor": self._factor, "acted": self._acted, "alarms": self._alarms}
 
     # A step
 
@@ -137,7 +157,7 @@ class Clipping:
     def _blame(self, owners: tuple[Parameter, ...], finite: Array, good: Array) -> None:
         """Count a step with gradients that are not finite, and whose they are."""
         if owners not in self._blamed:
-            self._blamed[owners] = State(np.zeros(len(owners), np.int64), name="clipping")
+            self._blamed[owners] = _no_alarms(owners)
         for counts, passed in ((self._alarms, good), (self._blamed[owners], finite)):
             counts.assign(counts + ops.discretize(ops.logical_not(passed), dtype="int64"), self.owner)
 
@@ -151,6 +171,10 @@ class Clipping:
             return [clip_by_value(gradient, ops.astype(limit, dtype=gradient.dtype)) for gradient in gradients]
         factors = [shrinkage(own, limit) for own in norms] if self.kind == "clipnorm" else [factor] * len(gradients)
         return [scaled(gradient, factor) for gradient, factor in zip(gradients, factors, strict=True)]
+
+
+def _no_alarms(owners: Sequence[Parameter]) -> State:
+    return State(np.zeros(len(owners), np.int64), name="clipping")
 
 
 def _largest(norms: Array) -> Array:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from tinygrad_bn.errors import DtypeError, ShapeError
 from tinygrad_bn.mode import using
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.regularizers import slope
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Parameter
+
+if TYPE_CHECKING:
+    from tinygrad_bn.optimizers.base import Optimizer
 
 
 def regularized(parameters: Collection[Parameter], gradients: Sequence[Array]) -> Sequence[Array]:
@@ -28,10 +34,25 @@ def _sum(gradient: Array, own: Tensor | None) -> Array:
     return gradient + (own if isinstance(gradient, Tensor) else own.value)
 
 
-def constrained(parameter: Parameter, value: Any) -> Any:
-    """The values, a Tensor or an array of what is to be those of the parameter, kept where they are allowed to be."""
-    if parameter.constraint is None:
+def constrained(optimizer: Optimizer, parameter: Parameter, value: Any) -> Any:
+    """The values, a Tensor or an array of what is to be those of the parameter, kept where they are allowed to be.
+
+    Raises:
+        ShapeError, DtypeError: the constraint cannot take the values, or gives some of another shape.
+    """
+    constraint = parameter.constraint
+    if constraint is None:
         return value
     tensor = value if isinstance(value, Tensor) else Tensor(value)
-    with using(gradients=False):
-        return parameter.constraint(tensor if tensor.dtype == parameter.dtype else tensor.astype(parameter.dtype))
+    which = f"the constraint of {optimizer._paths.get(parameter) or parameter.name or 'a parameter'}"
+    try:
+        with using(gradients=False):
+            allowed = constraint(tensor if tensor.dtype == parameter.dtype else tensor.astype(parameter.dtype))
+    except (ShapeError, DtypeError) as error:
+        error.args = (f"{optimizer._name}: {which}, {constraint!r}, failed: {error}",)
+        raise
+    shape = np.shape(allowed) if not isinstance(allowed, Tensor) else allowed.shape
+    if shape != parameter.shape:
+        expected = f"{optimizer._name} expects {which} to give values of shape {parameter.shape}"
+        raise ShapeError(f"{expected}; {constraint!r} gave {shape}")
+    return allowed

@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.mode import changed, expect_outside
 from tinygrad_bn.module.settings import number
+from tinygrad_bn.names import Answering
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tinygrad_bn.optimizers.base import Optimizer
 
 
-class Rate:
+class Rate(Answering):
     """A number that an optimizer computes with, from 0 to `below`: a float to read, and to set at any time.
 
     Update rules get it as an array of 0 dimensions in the parameter's dtype: one array for good, whose value is

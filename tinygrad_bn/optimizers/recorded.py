@@ -45,10 +45,10 @@ class RecordedStep:
         news = []
         for parameter, row, gradient in zip(learned, rows, gradients, strict=True):
             fed = numbers[parameter.dtype]
-            text = partial(optimizer._text, len(row) - 1, tuple(fed), optimizer._decays(parameter))
+            text = partial(optimizer._text, len(row) - 1, tuple(fed), optimizer.decays(parameter))
             new = text(*row, gradient, *fed.values())
             value, *slots = new if isinstance(new, (tuple, list)) else (new,)
-            news.append((constrained(parameter, value), *slots))
+            news.append((constrained(optimizer, parameter, value), *slots))
         for row, new in zip(rows, news, strict=True):
             for variable, value in zip(row, new, strict=True):
                 variable.assign(value, optimizer._name)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Unpack
 
+from tinygrad_bn.errors import SettingError
+from tinygrad_bn.module.settings import flag
 from tinygrad_bn.optimizers.base import Optimizer, Schedule
 from tinygrad_bn.optimizers.rates import Rate
 from tinygrad_bn.optimizers.settings import Settings
@@ -38,13 +41,17 @@ class SGD(Optimizer):
         **settings: Unpack[Settings],
     ) -> None:
         super().__init__(learning_rate, **settings)
+        self._nesterov = flag(self, "nesterov", nesterov)
         self.momentum = momentum
-        self._nesterov = bool(nesterov)
 
     @property
     def nesterov(self) -> bool:
         """Whether it looks ahead; fixed at construction."""
         return self._nesterov
+
+    def _expect_rates(self, rates: Mapping[str, float | None]) -> None:
+        if rates.get("momentum") == 0 and self.nesterov:
+            raise SettingError(f"{type(self).__name__} expects a momentum above 0 with nesterov; got 0")
 
     @property
     def slots(self) -> tuple[str, ...]:

@@ -38,16 +38,13 @@ class StepInPlace:
 
     def __call__(self, learned: tuple[Parameter, ...], gradients: Sequence[NDArray[Any]]) -> None:
         """Overwrite these, from their gradients."""
-        numbers = self.optimizer._numbers
-        if numbers.vary:
-            numbers.write()
         if self._moves != Variable.moves or learned not in self._plans:
             self._plan(learned)
         for update in self._plans[learned]:
             update.run(gradients, self.optimizer._name)
         for parameter in learned:
             if parameter._constraint is not None:
-                parameter.assign(constrained(parameter, parameter.value), self.optimizer._name)
+                parameter.assign(constrained(self.optimizer, parameter, parameter.value), self.optimizer._name)
 
     def clear(self) -> None:
         """The text has changed, or what it works on."""
@@ -80,7 +77,7 @@ def kinds(optimizer: Optimizer, learned: Iterable[Parameter]) -> dict[tuple[np.d
     """The positions of the parameters that can be updated together: of one dtype, and decaying or not."""
     found: dict[tuple[np.dtype[Any], bool], list[int]] = {}
     for position, parameter in enumerate(learned):
-        found.setdefault((parameter.dtype, optimizer._decays(parameter)), []).append(position)
+        found.setdefault((parameter.dtype, optimizer.decays(parameter)), []).append(position)
     return found
 
 

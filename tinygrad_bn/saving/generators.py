@@ -43,8 +43,8 @@ class Generators:
         """Where they stand."""
         return {"shared": random_state(), "own": {path: rng.bit_generator.state for path, rng in self._own.items()}}
 
-    def put_back(self, states: Mapping[str, Any]) -> None:
-        """Let them go on from there.
+    def expect(self, states: Mapping[str, Any]) -> None:
+        """Raise unless the model has the generators that these states are of.
 
         Raises:
             SettingError: the model has other generators.
@@ -54,6 +54,10 @@ class Generators:
                 f"the saved training expects a model with generators at {sorted(states['own'])}; "
                 f"this one has them at {sorted(self._own)}"
             )
+
+    def put_back(self, states: Mapping[str, Any]) -> None:
+        """Let them go on from there. Raises as `expect`."""
+        self.expect(states)
         set_random_state(states["shared"])
         for path, rng in self._own.items():
             rng.bit_generator.state = states["own"][path]

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_bn import names
 from tinygrad_bn.module import Module
 from tinygrad_bn.optimizers import Optimizer
-from tinygrad_bn.optimizers.settings import arguments as arguments_of_optimizer
 from tinygrad_bn.variables import Variable
 
 
@@ -25,9 +25,8 @@ def arguments(thing: Any) -> dict[str, Any]:
         UnsavableError: an argument is not kept.
     """
     if isinstance(thing, Optimizer):
-        names = arguments_of_optimizer(type(thing))[0]
-        settings = {name: _kept(thing, name) for name in names}
-        return {**settings, "learning_rate": thing._schedule or thing.learning_rate}
+        settings = {name: _kept(thing, name) for name in names.arguments(type(thing))}
+        return {**settings, "learning_rate": thing.schedule or thing.learning_rate}
     taken = constructor(type(thing))
     kept = {name: value for name, (value, _) in thing.settings().items()} if isinstance(thing, Module) else {}
     found = {

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from tinygrad_bn.callers import warn
 from tinygrad_bn.errors import NotBuiltError, SettingError, ShapeError
 from tinygrad_bn.layers import Layer
-from tinygrad_bn.mode import frozen_state
-from tinygrad_bn.models.position import expect_same_optimizer, load_training_state, training_state
+from tinygrad_bn.mode import frozen_state, undone_on_error
+from tinygrad_bn.models.position import load_training_state, training_state
 from tinygrad_bn.module import called
-from tinygrad_bn.module.files import read_arrays, values, write_arrays
+from tinygrad_bn.module.arrays import read_arrays, values, write_arrays
+from tinygrad_bn.module.settings import flag
+from tinygrad_bn.names import checked
 from tinygrad_bn.saving import Known, Reader, UnsavableError, Writer
 
 if TYPE_CHECKING:
@@ -43,12 +45,12 @@ def read_into(model: Model, path: Path, state: bool) -> None:
         model.load_state_dict(values(arrays))
         return
     training = _training(path, about, Reader(_known(), {}, arrays))
-    with _sound(path):
-        expect_same_optimizer(model, training)
+    with _sound(path), undone_on_error():
         model.load_state_dict(values(arrays))
         load_training_state(model, training)
 
 
+@checked
 def load(path: Path, custom_objects: Mapping[str, Any] | None = None, *, training_state: bool = False) -> Model:
     """The model that `model.save` wrote: made anew, compiled as it was, with its values, in inference mode.
 
@@ -74,6 +76,7 @@ def load(path: Path, custom_objects: Mapping[str, Any] | None = None, *, trainin
         raise TypeError(
             f'load expects custom_objects to be a dict, such as {{"Mine": Mine}}; got {custom_objects!r:.60}'
         )
+    training_state = flag("load", "training_state", training_state)
     arrays, about = read_arrays(path)
     reader = Reader(_known(), custom_objects or {}, arrays)
     config, compiled = _found(path, about, "model"), about.get("compiled", {})
