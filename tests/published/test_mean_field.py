@@ -129,3 +129,24 @@ def test_the_critical_points(phi, sigma_w, sigma_b):
 
 def test_tanh_settles_at_its_critical_point():
     assert settled(tg.tanh, 1.760955, 0.05) == pytest.approx(0.570048, rel=1e-5)
+
+
+def test_beyond_it_gradients_grow():
+    """With sw2 = 4, in the chaotic phase, by 1.3424 a layer in variance."""
+    assert chi(tg.tanh, settled(tg.tanh, 4.0, 0.05), 4.0) == pytest.approx(1.3424, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("tau", "mean", "variance"),
+    [(1.0, 0.0, 1.0), (0.5625, -0.028, 0.027), (2.0, 1.78, 18.5), (1.1, 0.049, 1.40), (0.95, -0.019, 0.829)],
+)
+def test_where_selu_takes_mean_and_variance_in_100_layers(tau, mean, variance):
+    """Klambauer et al. (2017), Eq. 4 and 5, with weights of sum 0 and sum of squares tau: only 1, LeCun's law, keeps
+    them; PyTorch's gain of 3/4 makes it .5625, He's law 2, and Theorem 1 allows .95 to 1.1.
+    """
+    found = 0.0, 1.0
+    for _ in range(100):
+        scale = np.sqrt(found[1] * tau)
+        center = expected(lambda z, scale=scale: tg.selu(scale * z))
+        found = center, expected(lambda z, scale=scale: tg.selu(scale * z) ** 2) - center * center
+    assert found == (pytest.approx(mean, abs=5e-3), pytest.approx(variance, rel=5e-3, abs=5e-4))
