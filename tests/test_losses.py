@@ -6,7 +6,8 @@ import pytest
 import tinygrad_bn as tg
 from tinygrad_bn import losses
 from tinygrad_bn.errors import SettingError, ShapeError
-from tinygrad_bn.mode import Recorder, using
+from tinygrad_bn.mode import using
+from tinygrad_bn.recorders import Recorder
 
 rng = np.random.default_rng(0)
 LOGITS = rng.normal(size=(6, 4))

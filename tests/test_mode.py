@@ -8,7 +8,8 @@ import pytest
 
 import tinygrad_bn as tg
 from tinygrad_bn import ops
-from tinygrad_bn.mode import Following, Mode, Recorder, current, frozen_state, using
+from tinygrad_bn.mode import Mode, current, frozen_state, using
+from tinygrad_bn.recorders import Following, Recorder
 from tinygrad_bn.variables import State
 
 

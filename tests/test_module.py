@@ -8,8 +8,9 @@ import pytest
 import tinygrad_bn as tg
 from tinygrad_bn import layers
 from tinygrad_bn.errors import DtypeError, NotBuiltError, SettingError, ShapeError
-from tinygrad_bn.mode import Recorder, using
+from tinygrad_bn.mode import using
 from tinygrad_bn.module import Module
+from tinygrad_bn.recorders import Recorder
 from tinygrad_bn.variables import Parameter, State
 
 

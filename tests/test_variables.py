@@ -9,7 +9,8 @@ import pytest
 import tinygrad_bn as tg
 from tinygrad_bn import ops
 from tinygrad_bn.errors import DtypeError, ShapeError, StaleGraphError
-from tinygrad_bn.mode import Recorder, frozen_state, using
+from tinygrad_bn.mode import frozen_state, using
+from tinygrad_bn.recorders import Recorder
 from tinygrad_bn.variables import State
 
 START = np.arange(1.0, 7.0).reshape(2, 3)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tinygrad_bn.mode import Recorder, current, using
+from tinygrad_bn.mode import current, using
+from tinygrad_bn.recorders import Recorder
 from tinygrad_bn.variables import Parameter
 
 

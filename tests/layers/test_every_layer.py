@@ -10,7 +10,8 @@ import tinygrad_bn as tg
 from tests.layers.every_layer import LAYERS, sample
 from tinygrad_bn import layers
 from tinygrad_bn.errors import DtypeError, ShapeError
-from tinygrad_bn.mode import Recorder, using
+from tinygrad_bn.mode import using
+from tinygrad_bn.recorders import Recorder
 
 every_layer = pytest.mark.parametrize(("make", "shape"), [pytest.param(*p, id=repr(p[0]())[:60]) for p in LAYERS])
 modes = pytest.mark.parametrize("training", [True, False])

@@ -9,7 +9,8 @@ import pytest
 import tinygrad_bn as tg
 from tinygrad_bn import layers
 from tinygrad_bn.errors import AxisError, NotBuiltError, SettingError, ShapeError
-from tinygrad_bn.mode import Recorder, using
+from tinygrad_bn.mode import using
+from tinygrad_bn.recorders import Recorder
 
 RNG = np.random.default_rng(0)
 EPSILON = 1e-3

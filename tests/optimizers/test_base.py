@@ -9,8 +9,9 @@ import tinygrad_bn as tg
 from tests.laws.parts import OPTIMIZERS
 from tinygrad_bn import optimizers
 from tinygrad_bn.errors import AxisError, SettingError, ShapeError, StaleGraphError
-from tinygrad_bn.mode import Recorder, frozen_state, using
+from tinygrad_bn.mode import frozen_state, using
 from tinygrad_bn.optimizers import SGD, Adagrad, Adam, AdamW, Nadam, RMSprop
+from tinygrad_bn.recorders import Recorder
 from tinygrad_bn.schedules import ExponentialDecay
 
 

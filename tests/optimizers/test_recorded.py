@@ -8,8 +8,9 @@ from tests.optimizers.problem import CONFIGURATIONS
 from tinygrad_bn.constraints import MaxNorm, NonNeg, UnitNorm
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.layers import Dense
-from tinygrad_bn.mode import Recorder, using
+from tinygrad_bn.mode import using
 from tinygrad_bn.optimizers import SGD, Adam, Nadam
+from tinygrad_bn.recorders import Recorder
 from tinygrad_bn.regularizers import L1, L1L2, L2
 from tinygrad_bn.schedules import CosineDecay, ExponentialDecay
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tinygrad_bn.mode import Recorder, using
+from tinygrad_bn.mode import using
+from tinygrad_bn.recorders import Recorder
 from tinygrad_bn.tensors.graph import ancestors, arguments, consumers, made, moved, source
 
 

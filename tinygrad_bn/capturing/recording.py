@@ -13,13 +13,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tinygrad_bn import mode
+from tinygrad_bn import mode, recorders
 from tinygrad_bn.callers import frame_outside, is_ours, users_line, warn
 from tinygrad_bn.capturing.flow import Feed
 from tinygrad_bn.capturing.keys import told
 from tinygrad_bn.errors import CaptureError
-from tinygrad_bn.mode import Following
 from tinygrad_bn.ops.random import origin
+from tinygrad_bn.recorders import Following
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Variable
 
@@ -157,7 +157,7 @@ class Recording(Following):
             return super().guard(good, explain)
         if explain is None:
             frame = sys._getframe(1)  # of who has asked, past `mode.guard` and recorders before this one
-            while frame.f_globals.get("__name__") == mode.__name__:
+            while frame.f_globals.get("__name__") in (mode.__name__, recorders.__name__):
                 frame = frame.f_back  # type: ignore[assignment]
             self._conditions.append((frame, good))
         else:
@@ -178,7 +178,7 @@ class Recording(Following):
 
     def sets(self, module: Any, name: str, value: Any) -> None:
         held = vars(module).get(name, value)
-        frame = frame_outside("module", "mode", "capturing", "callers")
+        frame = frame_outside("module", "mode", "recorders", "capturing", "callers")
         if told(held) != told(value) and name not in getattr(module, "counters", ()) and frame and not is_ours(frame):
             self.outside(f"setting {name} of {type(module).__name__} from {_shown(held)} to {_shown(value)}")
 

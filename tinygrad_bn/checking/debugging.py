@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_bn.callers import frame_outside
-from tinygrad_bn.mode import Following, current, using
+from tinygrad_bn.mode import current, using
+from tinygrad_bn.recorders import Following
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.tensors.graph import source
 

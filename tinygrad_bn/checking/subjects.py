@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_bn.errors import DtypeError
-from tinygrad_bn.mode import Recorder, frozen_state, using
+from tinygrad_bn.mode import frozen_state, using
+from tinygrad_bn.recorders import Recorder
 from tinygrad_bn.tensors import Tensor, Version, as_array
 from tinygrad_bn.tensors.graph import arguments
 from tinygrad_bn.variables import Variable

@@ -15,11 +15,12 @@ from tinygrad_bn.diagnostics.subjects import expect_module
 from tinygrad_bn.diagnostics.tables import finite, number, table
 from tinygrad_bn.files import picture
 from tinygrad_bn.layers import BatchNormalization
-from tinygrad_bn.mode import Following, expect_outside, frozen_state, using
+from tinygrad_bn.mode import expect_outside, frozen_state, using
 from tinygrad_bn.models.data import samples
 from tinygrad_bn.module import Module, called
 from tinygrad_bn.module.settings import natural
 from tinygrad_bn.names import checked
+from tinygrad_bn.recorders import Following
 from tinygrad_bn.streaming import PooledMoments
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.tensors.graph import source

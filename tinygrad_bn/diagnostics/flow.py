@@ -16,9 +16,10 @@ from tinygrad_bn.diagnostics.subjects import expect_module
 from tinygrad_bn.diagnostics.tables import finite, number, table
 from tinygrad_bn.diagnostics.trend import Trend, trend
 from tinygrad_bn.diagnostics.units import count_units
-from tinygrad_bn.mode import Relay, current, frozen_state, using
+from tinygrad_bn.mode import current, frozen_state, using
 from tinygrad_bn.models.data import expect_result
 from tinygrad_bn.module import Module
+from tinygrad_bn.recorders import Relay
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.tensors.graph import ancestors
 

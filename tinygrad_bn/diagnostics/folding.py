@@ -12,12 +12,13 @@ from tinygrad_bn import ops
 from tinygrad_bn.diagnostics.subjects import expect_module
 from tinygrad_bn.errors import NotBuiltError, SettingError
 from tinygrad_bn.layers import Activation, BatchNormalization, Dense
-from tinygrad_bn.mode import Following, expect_outside, frozen_state, using
+from tinygrad_bn.mode import expect_outside, frozen_state, using
 from tinygrad_bn.models import Sequential
 from tinygrad_bn.module import Module, called
 from tinygrad_bn.module.functional import places
 from tinygrad_bn.module.observing import example, tensors
 from tinygrad_bn.names import checked
+from tinygrad_bn.recorders import Following
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.tensors.graph import arguments, made, moved
 from tinygrad_bn.variables import Parameter, Variable

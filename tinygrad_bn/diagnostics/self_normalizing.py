@@ -19,11 +19,12 @@ from tinygrad_bn.diagnostics.subjects import expect_module
 from tinygrad_bn.diagnostics.tables import finite, table
 from tinygrad_bn.errors import ShapeError
 from tinygrad_bn.layers import Dropout
-from tinygrad_bn.mode import Following, current, frozen_state, using
+from tinygrad_bn.mode import current, frozen_state, using
 from tinygrad_bn.models.data import expect_result, samples
 from tinygrad_bn.module import Module
 from tinygrad_bn.module.observing import example
 from tinygrad_bn.names import checked
+from tinygrad_bn.recorders import Following
 from tinygrad_bn.tensors import Tensor
 
 GRADIENT_GROWTH: Final = float(selu_moments(0.0, 1.0).slope)

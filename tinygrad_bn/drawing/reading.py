@@ -10,7 +10,8 @@ from typing import Any
 
 from tinygrad_bn.drawing.assembling import Assembly, Update
 from tinygrad_bn.drawing.graph import Graph, Scope
-from tinygrad_bn.mode import Recorder, frozen_state, using
+from tinygrad_bn.mode import frozen_state, using
+from tinygrad_bn.recorders import Recorder
 from tinygrad_bn.tensors import Tensor, as_array
 
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.errors import DtypeError, NotBuiltError, SettingError, ShapeError
-from tinygrad_bn.mode import Recorder, changed, current, using
+from tinygrad_bn.mode import changed, current, using
 from tinygrad_bn.module.arrays import read_arrays, values, write_arrays
 from tinygrad_bn.module.settings import Checked, flag
 from tinygrad_bn.module.summary import Shape, Summary, spelled
+from tinygrad_bn.recorders import Recorder
 from tinygrad_bn.tensors import as_array
 from tinygrad_bn.variables import Parameter, State, Variable
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from tinygrad_bn import ops
 from tinygrad_bn.autodiff.gradients import gradients
-from tinygrad_bn.mode import Following, frozen_state, using
+from tinygrad_bn.mode import frozen_state, using
+from tinygrad_bn.recorders import Following
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.tensors.graph import MOVES, arguments, consumers, made
 from tinygrad_bn.variables import Parameter, Variable
