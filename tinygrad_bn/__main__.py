@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(argv)
     except SystemExit as exit:  # argparse has printed its help, the version, or what it did not understand
         return int(exit.code or 0)
+    if sys.stdout is None:  # as `>&-` leaves it
+        print(f"{_PROGRAM} {options.command}: standard output is closed", file=sys.stderr)
+        return 1
     try:
         status: int = import_module(f"tinygrad_bn.cli.{options.command}").run(options)
         sys.stdout.flush()
@@ -37,8 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\n{_PROGRAM} {options.command}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever was reading, such as `head`, has seen enough
+    except OSError as error:  # a BrokenPipeError: whoever was reading, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"{_PROGRAM} {options.command}: cannot write its output: {error}", file=sys.stderr)
         return 1
 
 

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +74,12 @@ def test_a_reader_who_leaves_early_sees_no_traceback():
         child.stdout.close()
         assert child.stderr.read() == ""
         assert child.wait(timeout=60) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize(("where", "said"), [(">/dev/full", "cannot write its output"), (">&-", "output is closed")])
+def test_an_output_that_cannot_be_written_is_said_in_a_line(where, said):
+    command = ["bash", "-c", f'"$0" -c "$1" {where}', sys.executable, WRITES_A_LOT]
+    child = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (child.returncode, len(child.stderr.splitlines())) == (1, 1)
+    assert said in child.stderr
