@@ -1,10 +1,13 @@
 """capture: what makes a new program, what a replay changes, and what cannot be captured."""
 
+import collections
 import copy
 import gc
+import os
 import pickle
 import signal
 import threading
+import types
 import weakref
 from functools import partial
 
@@ -132,6 +135,75 @@ def test_what_a_function_closes_over_is_part_of_the_call():
     factor = 3.0
     assert captured(X[:1]).numpy().tolist() == (3 * X[:1]).tolist()
     assert len(captured.programs) == 2
+
+
+class Slotted:
+    __slots__ = ("v",)
+
+
+def own_class():
+    return type("Own", (), {"__module__": __name__, "v": 1.0})
+
+
+def by_name(holder, of=lambda holder: holder):
+    return lambda x: x * holder.v, partial(setattr, of(holder), "v")
+
+
+def by_key(holder, key):
+    return lambda x: x * holder[key], partial(holder.__setitem__, key)
+
+
+def inside(array, holder):
+    return lambda x: x * holder["v"], partial(array.__setitem__, ...)
+
+
+HELD = {
+    "an object with slots": lambda: by_name(Slotted()),
+    "a class": lambda: by_name(own_class()),
+    "an object, of its class": lambda: by_name(own_class()(), type),
+    "a module": lambda: by_name(types.ModuleType("config")),
+    "a dict": lambda: by_key({}, "v"),
+    "an ordered dict": lambda: by_key(collections.OrderedDict(), "v"),
+    "a default dict": lambda: by_key(collections.defaultdict(float), "v"),
+    "a list": lambda: by_key([1.0], 0),
+    "a deque": lambda: by_key(collections.deque([1.0]), 0),
+    "an array": lambda: by_key(np.ones(3), 0),
+    "an array of no dimensions": lambda: by_key(np.array(1.0), ...),
+    "an array in a dict": lambda: (lambda array: inside(array, {"v": array}))(np.ones(1)),
+}
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_what_can_change_without_a_word_is_looked_into(kind):
+    step, write = HELD[kind]()
+    captured, x = capture(step), tg.tensor(np.ones(2))
+    for number in (1.0, 3.0, 3.0, 1.0):
+        write(number)
+        assert captured(x).numpy().tolist() == [number] * 2
+    assert len(captured.programs) == 2
+
+
+@pytest.mark.parametrize("zero", [np.float32, np.float64, float])
+def test_zeros_of_both_signs_are_two_numbers(zero):
+    captured = capture(lambda x, number: tg.sign(number / x) * 1.0 + tg.exp(number - x) / number)
+    with np.errstate(divide="ignore"):
+        assert captured(tg.tensor([1.0]), zero(0.0)).numpy() == np.inf
+        assert captured(tg.tensor([1.0]), zero(-0.0)).numpy() == -np.inf
+
+
+@pytest.mark.parametrize("make", [lambda: slice(0, 2), lambda: (slice(None, None, 2), None), lambda: range(2)])
+def test_equal_slices_and_ranges_are_one_kind_of_call(make):
+    captured = capture(lambda x, part: x[part])
+    for _ in range(3):
+        captured(tg.tensor(np.arange(4.0)), make())
+    assert len(captured.programs) == 1
+
+
+def test_keys_of_a_dict_are_told_apart_by_type():
+    captured = capture(lambda given: sum(value * key for key, value in given.items()))
+    x = tg.tensor(np.array([1, 2]))
+    assert captured({1: x}).dtype == np.int64
+    assert captured({1.0: x}).dtype == np.float64
 
 
 def test_numbers_and_nests_among_the_arguments():
@@ -303,6 +375,46 @@ def test_a_failed_recording_changes_nothing():
 def test_a_tensor_that_is_kept_is_refused():
     kept = []
     refused(lambda x: kept.append(x * 2), X, match="keeps a Tensor of shape")
+
+
+def test_an_argument_that_is_kept_is_refused():
+    @capture
+    def accumulates(x):
+        total = x if accumulates.last is None else x + accumulates.last
+        accumulates.function.last = accumulates.last = x
+        return total
+
+    accumulates.last = None
+    with pytest.raises(CaptureError, match=r"keeps a Tensor of shape \(\), one of its arguments, after"):
+        accumulates(tg.tensor(1.0))
+
+
+@pytest.mark.parametrize("wrong", [np.array([1j]), np.array(["a"]), np.array(["2020-01-01"], "M8[D]")])
+def test_arrays_of_other_than_real_numbers_are_refused(wrong):
+    with pytest.raises(tg.errors.DtypeError, match="an argument of a captured function expects real numbers"):
+        capture(lambda x: tg.exp(x * 1.0))(wrong)
+
+
+def test_what_is_no_function_is_refused():
+    with pytest.raises(TypeError, match="capture expects a function; got 3"):
+        capture(3)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_what_runs_in_a_process_does_not_run_in_its_child():
+    children = []
+
+    @capture
+    def step(x):
+        if not children:
+            children.append(os.fork())
+            if not children[0]:
+                os._exit(int(step._lock.locked()))
+        return x * 2.0
+
+    step(tg.tensor(1.0))
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
 
 
 def test_a_tensor_of_an_earlier_computation_is_refused():

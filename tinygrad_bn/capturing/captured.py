@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
@@ -9,6 +10,7 @@ from operator import is_
 from threading import Lock
 from types import MethodType
 from typing import Any
+from weakref import WeakSet
 
 from tinygrad_bn.callers import warn
 from tinygrad_bn.capturing.executors import chosen
@@ -45,6 +47,19 @@ def capture(function: Callable[..., Any] | None = None, *, executor: str | None 
     if function is None:
         return partial(capture, executor=executor)
     return Captured(function, chosen(executor))
+
+
+_captured: WeakSet[Captured] = WeakSet()
+
+
+def _unlock() -> None:
+    """In a new process nothing runs yet, whatever ran in the one that it was forked from."""
+    for captured in _captured:
+        captured._lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 class _Call:
@@ -103,6 +118,8 @@ class Captured:
     """
 
     def __init__(self, function: Callable[..., Any], executor: str) -> None:
+        if not callable(function):
+            raise TypeError(f"capture expects a function; got {function!r}")
         update_wrapper(self, function, updated=())
         self.function = function
         self.name: str = getattr(function, "__name__", type(function).__name__)
@@ -112,6 +129,7 @@ class Captured:
         self._surroundings = Surroundings(function)
         self._lock = Lock()
         self._dropped = 0
+        _captured.add(self)
 
     @property
     def programs(self) -> list[Program]:
@@ -175,6 +193,17 @@ class Captured:
         self._make_room()
         return found.result
 
+    def _news(self) -> str:
+        """What tells the last two kinds of call apart, as far as it is an argument."""
+        (before, *_), (last, *_) = list(self._programs.values())[-2:]
+        one, other = before.call, last.call
+        positions = [place for place, (a, b) in enumerate(zip(one.given[1], other.given[1], strict=False)) if a != b]
+        if positions and len(one.given[1]) == len(other.given[1]):
+            return f"argument {positions[0]}, its shape, its type or its number,"
+        if one.given != other.given or one.named != other.named:
+            return "some argument"
+        return "something that it refers to"
+
     def _make_room(self) -> None:
         while len(self.programs) > _MOST:
             key, entries = next(iter(self._programs.items()))
@@ -185,6 +214,6 @@ class Captured:
             self._dropped += 1
             if self._dropped == _MOST:
                 warn(
-                    f"{self!r} has been recorded {2 * _MOST} times: some number or shape is new at every call. Pass "
-                    "what changes as an array of 0 dimensions"
+                    f"{self!r} has been recorded {2 * _MOST} times: {self._news()} is new at every call. A number that "
+                    "changes is best passed as an array of 0 dimensions, anything else as the same object"
                 )

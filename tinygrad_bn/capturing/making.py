@@ -16,7 +16,7 @@ from tinygrad_bn.capturing.programs import Program
 from tinygrad_bn.capturing.recording import Made, Recording
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.mode import Journal, current, using
-from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import Parameter, Variable
 
 
@@ -92,6 +92,7 @@ def _recorded(
     first = program.handed([tensor.value.copy() for tensor in handed], [g.value.copy() for _, g in grads], arrays)
     parameters = [variable for variable in recording.variables() if isinstance(variable, Parameter)]
     made = [weakref.ref(event.tensor) for event in recording.events if isinstance(event, Made)]
+    made += map(weakref.ref, tensors)
     return Taken(first, program, recording.modules, parameters, _gradients_expected(recording, tensors)), made
 
 
@@ -134,9 +135,10 @@ def _expect_nothing_kept(name: str, made: Sequence[Any], journal: Journal) -> No
     kept = next((tensor for reference in made if (tensor := reference()) is not None), None)
     if kept is not None:
         _undo(journal, None)
+        came = f"made by {kept.source[0].__name__}" if kept.source is not None else "one of its arguments"
         raise CaptureError(
-            f"{name} keeps a Tensor of shape {kept.shape}, made by "
-            f"{kept.source[0].__name__}, after it has returned: later calls would not renew it. Return it instead"
+            f"{name} keeps a Tensor of shape {kept.shape}, {came}, after it has returned: later calls would not renew "
+            "it. Return it instead, or give it to the next call as an argument"
         )
 
 
@@ -164,7 +166,7 @@ def _inherited(recording: Recording, tensors: Sequence[Tensor]) -> list[int]:
 def _argument(array: Any) -> Tensor:
     """An argument as the function sees it while it is recorded."""
     if not isinstance(array, Tensor):
-        return Tensor(array)
+        return Tensor(as_array(array, name="an argument of a captured function"))
     if isinstance(array, Variable):
         raise CaptureError(f"a captured function reaches variables through its modules; {array.name} was an argument")
     if array.source is not None and array.requires_grad:

@@ -16,11 +16,11 @@ import numpy as np
 from tinygrad_bn import mode, recorders
 from tinygrad_bn.callers import frame_outside, is_ours, users_line, warn
 from tinygrad_bn.capturing.flow import Feed
-from tinygrad_bn.capturing.keys import told
+from tinygrad_bn.capturing.keys import FEW, told
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.ops.random import origin
 from tinygrad_bn.recorders import Following
-from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.tensors import Tensor, next_serial
 from tinygrad_bn.variables import Variable
 
 
@@ -80,6 +80,7 @@ class Recording(Following):
         self._fed: dict[int, Tensor] = {}
         self._warned: set[str] = set()
         self._conditions: list[tuple[FrameType, Tensor]] = []
+        self._begun = next_serial()
 
     def note(self, tensor: Tensor) -> None:
         assert tensor.source is not None  # whatever a recorder is shown remembers how it was made
@@ -89,8 +90,15 @@ class Recording(Following):
         root, module = (self.open[0], self.open[-1]) if self.open else self._pulled
         self._homes[tensor] = root, module
         self.events.append(Made(tensor, root, module, users_line()))
-        if any(type(arg) is np.ndarray and arg.size > 1 for arg in tensor.source[1]):
+        if any(map(self._is_frozen, tensor.source[1])):
             self._warn_of_constants(tensor.source[0].__name__)
+
+    def _is_frozen(self, arg: Any) -> bool:
+        """Whether an argument is an array, or was made from one in the step, and nobody will look into it again."""
+        if not isinstance(arg, Tensor):
+            return type(arg) is np.ndarray and arg.size > FEW
+        begun_here = arg.source is None and arg.serial > self._begun
+        return begun_here and arg.size > FEW and arg not in self.origins and not isinstance(arg, Variable)
 
     def _warn_of_constants(self, operation: str) -> None:
         """Say so if it was the user's text, not ours, that brought an array into an operation."""

@@ -33,14 +33,19 @@ class Surroundings:
         self._cells: tuple[CellType, ...] = ()
         self._globals: dict[str, Any] = {}
         self._names: tuple[str, ...] = ()
+        self._parts: list[tuple[dict[str, Any], str]] = []
         if isinstance(function, FunctionType):
             self._cells, self._globals = function.__closure__ or (), function.__globals__
             self._names = _names(function.__code__)
+            modules = [thing for thing in self.things() if isinstance(thing, ModuleType)]
+            theirs = [vars(module) for module in modules if not f"{module.__name__}.".startswith(OURS)]
+            self._parts = [(module, name) for module in theirs for name in _attribute_names(function.__code__)]
             self._owners += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
 
     def things(self) -> list[Any]:
         """The objects."""
         found = [*self._owners, *[self._globals.get(name) for name in self._names]]
+        found += [module.get(name) for module, name in self._parts]
         if self._counters:
             found += [value for name, value in self._attributes.items() if name not in self._counters]
         else:
@@ -76,6 +81,12 @@ def _names(code: CodeType) -> tuple[str, ...]:
         inner = [name for constant in code.co_consts if isinstance(constant, CodeType) for name in _names(constant)]
         _named[code] = tuple(dict.fromkeys([*own, *inner]))
     return _named[code]
+
+
+def _attribute_names(code: CodeType) -> set[str]:
+    """The names of all that a function's text, and the functions inside it, look up in objects."""
+    inner = [_attribute_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return {*code.co_names}.union(*inner)
 
 
 class Settings:
