@@ -315,7 +315,15 @@ def test_the_step_and_the_tolerance_are_the_callers():
 
 
 @pytest.mark.parametrize(
-    "setting", [{"order": 0}, {"step": 0.0}, {"step": 2.0}, {"tolerance": 0.0}, {"max_elements": 0}], ids=str
+    "setting",
+    [
+        *({"order": order} for order in (0, "a", 1.5, True, None)),
+        *({"seed": seed} for seed in (-1, "a", 1.5, True, None)),
+        *({"step": step} for step in (0.0, 2.0, "a", np.nan)),
+        *({"tolerance": tolerance} for tolerance in (0.0, "a", None)),
+        *({"max_elements": most} for most in (0, "a", 1.5)),
+    ],
+    ids=str,
 )
 def test_a_setting_out_of_range_is_refused(setting):
     with pytest.raises(SettingError, match=f"{next(iter(setting))} expects"):

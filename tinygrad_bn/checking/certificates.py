@@ -21,6 +21,9 @@ MEANING: dict[Kind, str] = {
 }
 """What each kind of verdict says, the best first. The first three are good."""
 
+UNKNOWN = "{} elements are small next to others, or vanish: both sides agree, but not known to {:g} of themselves"
+"""What is said of elements that are OK and yet not known to the tolerance."""
+
 SEVERITY = {kind: position for position, kind in enumerate(MEANING)}
 _SMALLEST = 1e-18
 _NUMBERS = ("analytic", "numeric", "bound")
@@ -37,6 +40,8 @@ class Verdict:
         bound: by how much the numeric value may be off; where two runs differ, by how much they do.
         slopes: at a kink, the derivatives on the left and on the right.
         found: how many of the elements looked at have this verdict.
+        unknown: how many of the elements that are OK are not known to the tolerance: the numeric side sees no more than
+            their leading digits, next to larger derivatives; or they vanish, and it sees only that they are small.
         checked, size: how many elements were looked at one by one, and how many there are.
         directions: along how many random directions that move all of the elements both sides agreed as well.
     """
@@ -52,13 +57,15 @@ class Verdict:
         bound: float = math.inf,
         slopes: tuple[float, float] | None = None,
         found: int = 0,
+        unknown: int = 0,
         checked: int = 0,
         size: int = 0,
         directions: int = 0,
     ) -> None:
         self.kind, self.order, self.element = kind, order, element
         self.analytic, self.numeric, self.bound, self.slopes = analytic, numeric, bound, slopes
-        self.found, self.checked, self.size, self.directions = found, checked, size, directions
+        self.found, self.unknown, self.checked, self.size = found, unknown, checked, size
+        self.directions = directions
 
     @property
     def good(self) -> bool:
@@ -69,6 +76,12 @@ class Verdict:
     def severity(self) -> int:
         """0 for the best kind of verdict, and so on."""
         return SEVERITY[self.kind]
+
+    def or_worse(self, other: Verdict) -> Verdict:
+        """The worse of the two, which keeps in mind how many elements the other does not know."""
+        worse = max(self, other, key=lambda verdict: verdict.severity)
+        worse.unknown = max(self.unknown, other.unknown)
+        return worse
 
     def __bool__(self) -> bool:
         return self.good
@@ -117,9 +130,12 @@ class Certificate:
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         kinds = sorted({verdict.kind for verdict in self.verdicts.values()} - {"OK"}, key=list(MEANING).index)
         notes = [f"{kind}: {MEANING[kind]}" for kind in kinds]
+        unknown = {name: verdict.unknown for name, verdict in self.verdicts.items() if verdict.unknown}
+        notes += [f"{name}: {UNKNOWN.format(count, self.tolerance)}" for name, count in unknown.items()]
         notes += [f"not differentiated: {name} ({why})" for name, why in self.skipped.items()]
         said = "good" if self else "NOT GOOD"
-        last = f"{said} to {self.tolerance:g}, order {self.order}, seed {self.seed}, {self.runs} runs"
+        but = f" but for {sum(unknown.values())} elements" if unknown else ""
+        last = f"{said} to {self.tolerance:g}{but}, order {self.order}, seed {self.seed}, {self.runs} runs"
         return "\n".join([*lines, *notes, last])
 
     __repr__ = __str__

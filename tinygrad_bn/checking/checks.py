@@ -11,8 +11,8 @@ from tinygrad_bn.checking.certificates import SEVERITY, Certificate, Verdict
 from tinygrad_bn.checking.comparison import Argument, Comparison, Elements
 from tinygrad_bn.checking.ladder import Array
 from tinygrad_bn.checking.projections import Projection
+from tinygrad_bn.checking.settings import refuse_settings
 from tinygrad_bn.checking.subjects import Subject
-from tinygrad_bn.errors import SettingError
 from tinygrad_bn.names import checked
 
 DIRECTIONS = 3
@@ -33,11 +33,21 @@ def gradcheck(
     """Compare the derivatives by every floating argument, and every parameter of a module, with differences.
 
     What is differentiated is the sum of all floating results with fixed random weights; for `order=2` then that of all
-    gradients. Each element gets central differences with the steps h, h/4, h/16, ..., extrapolated to h = 0, and an
-    error bound from how the extrapolations differ and from the measured noise of the function. Two sides that differ by
-    more than this bound and `tolerance` times their size are WRONG, unless the slopes on the left and on the right
-    differ and the analytic value lies between them: that is a KINK. Where the bound exceeds `tolerance` times the
-    largest derivative by that argument, or times the results themselves, nothing was shown: that is NOISE.
+    gradients. Each element gets central differences with steps h, h/4, h/16, ..., extrapolated to h = 0, and an error
+    bound from how the extrapolations differ and from the measured noise of the results that depend on it; large steps
+    count for nothing where small ones contradict them. An element is:
+
+    - OK where the two sides agree within this bound and `tolerance` times their size, and the bound is no more than
+      `tolerance` times that size: the element's own, not the largest. Beside much larger derivatives, or results, no
+      difference is that sharp: there it is still OK if the bound is below sqrt(`tolerance`) times its own size and
+      `tolerance` times theirs, or if by the rules it vanishes up to rounding; the report counts these as not known.
+    - KINK where the slopes on the left and on the right are clear, differ, and have the analytic value between them.
+    - WRONG where the two sides differ by more than all this, and the rules themselves, asked at several places within
+      the smallest step that tells, say nothing that explains the slope there (the mean value theorem).
+    - NOISE otherwise: nothing was shown.
+
+    No finite number of values bounds a derivative of a function of which nothing else is known. What is assumed: phi
+    does not change between the steps without the rules, or the noise, changing as well.
 
     An argument of more than `max_elements` elements is checked at so many, drawn at random, and along random
     directions that move all of them; where a direction disagrees, halving it finds the element.
@@ -60,15 +70,20 @@ def gradcheck(
 
     Returns:
         A certificate: true when every verdict is OK, UNUSED or KINK. Each verdict tells of the worst element and, of
-        several orders, the worst.
+        several orders, the worst. `unknown` counts the elements that are OK but not known to `tolerance`.
 
     Raises:
         DtypeError: no argument or no result is floating.
         FloatingPointError: the results at the inputs are not all finite.
         SettingError: a setting is out of range.
+
+    Reference: Ridders (1982), Accurate computation of F'(x) and F'(x)F''(x), for the extrapolation. Gill, Murray,
+    Saunders and Wright (1983), Computing forward-difference intervals for numerical optimization, and Moré and Wild
+    (2012), Estimating derivatives of noisy simulations, for what noise and step leave of a difference. Higham (2002),
+    Accuracy and Stability of Numerical Algorithms, chapter 1, for the rounding of sums that cancel.
     """
     step = 2.0**-8 if step is None else step
-    _refuse_settings(order, step, tolerance, max_elements)
+    refuse_settings(order, seed, step, tolerance, max_elements)
     subject, rng = Subject(f_or_module, inputs), np.random.default_rng(seed)
     verdicts: dict[str, Verdict] = {}
     projection = None
@@ -77,7 +92,7 @@ def gradcheck(
             projection = Projection(subject, projection, rng)
             for position, name in enumerate(subject.names):
                 verdict = _verdict(projection, position, level, rng, max_elements, step=step, tolerance=tolerance)
-                verdicts[name] = max(verdict, verdicts.get(name, verdict), key=lambda v: v.severity)
+                verdicts[name] = verdict.or_worse(verdicts.get(name, verdict))
             if not all(verdicts.values()):
                 break
     return Certificate(verdicts, subject.skipped, order=order, tolerance=tolerance, seed=seed, runs=subject.runs)
@@ -102,7 +117,8 @@ def _verdict(
         if culprit.size:
             elements = np.union1d(elements, culprit)
             compared = argument.along_elements(elements)
-    verdict = _worst(compared, elements, order, projection.point[position].shape, argument.scales[elements])
+    units = argument.scales[elements] * projection.unit
+    verdict = _worst(compared, elements, order, projection.point[position].shape, units)
     verdict.size, verdict.directions = argument.size, agreed
     if verdict.kind == "OK" and order == 1 and not projection.used[position]:
         verdict.kind = "UNUSED"
@@ -126,18 +142,6 @@ def _worst(compared: Comparison, elements: Elements, order: int, shape: tuple[in
         bound=float(compared.bound[worst] / scales[worst]),
         slopes=slopes if kind == "KINK" else None,
         found=int(np.sum(compared.kinds == kind)),
+        unknown=int(np.sum((compared.kinds == "OK") & ~compared.known)),
         checked=elements.size,
     )
-
-
-def _refuse_settings(order: int, step: float, tolerance: float, max_elements: int | None) -> None:
-    """Raise if one is out of range."""
-    allowed = {
-        "order expects 1, 2 or more": (order, order >= 1),
-        "step expects a number above 0 and below 1": (step, 0 < step < 1),
-        "tolerance expects a number above 0 and below 1": (tolerance, 0 < tolerance < 1),
-        "max_elements expects 1 or more, or None for all": (max_elements, max_elements is None or max_elements >= 1),
-    }
-    for expected, (came, fine) in allowed.items():
-        if not fine:
-            raise SettingError(f"gradcheck: {expected}; got {came!r}")

@@ -3,72 +3,106 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_bn.checking.ladder import FIRST, RATIO, ROUNDING, RUNGS, Array, Ladder, Limit
-from tinygrad_bn.checking.projections import Line, Projection, scales
+from tinygrad_bn.checking.projections import Line, Projection, length, scales
 
 Elements = NDArray[np.intp]
+Which = NDArray[np.bool_]
+VANISHING = 4.0
+"""How many times the noise of phi a derivative may be that is nothing but the rounding of terms that cancel."""
+WITHIN = np.cos(np.arange(9) * math.pi / 8 + 0.01)
+"""Where within a secant the rules are asked: at both ends and between them, nowhere at the point itself."""
 
 
 class Comparison:
     """The analytic and the numeric derivative along some lines, and the kind of verdict on each.
 
+    A difference has to tell a derivative to `tolerance` times its own size: next to a much larger one, an error in it
+    would not show. Two cases are let pass as OK, and counted: where the difference is that sharp next to the largest
+    derivative and still shows the leading digits of this one; and where by the rules the derivative vanishes, but for
+    the rounding of terms that cancel, and the numeric side sees nothing of it either.
+
     Args:
         ladder: the changes of phi along the lines.
+        noise: how much phi wavers along each.
         analytic: the derivatives along them, by the rules.
         tolerance: to what part of itself a derivative has to be right.
-        scale: how large derivatives are here: smaller ones have to be known to `tolerance` times this only.
+        scale: how large derivatives are here.
+        largest: of an infinite derivative, up to what numeric value it is none that merely is too large for a number.
 
     Attributes:
         kinds: OK, KINK, NOISE or WRONG for each line.
         analytic, numeric, bound: both values, and by how much the second may be off.
         left, right: the one-sided slopes.
+        known: whether an OK means right to `tolerance`; otherwise only in its leading digits, or that it vanishes.
         settled: where smaller steps would not tell more.
     """
 
-    def __init__(self, ladder: Ladder, analytic: Array, tolerance: float, scale: float) -> None:
+    def __init__(
+        self, ladder: Ladder, noise: Array, analytic: Array, tolerance: float, scale: float, largest: Array
+    ) -> None:
+        self._ladder, self._tolerance = ladder, tolerance
         central, bend, gap = ladder.central(), ladder.bend(), ladder.gap()
-        finite = np.isfinite(analytic)
-        size = np.maximum(np.abs(np.where(finite, analytic, 0.0)), scale)
-        central.prefer(analytic, tolerance, tolerance * size)
         own = tolerance * np.fmax(np.abs(analytic), np.abs(central.value))
         unknown = np.isinf(central.bound) & ~np.isnan(analytic)
-        agrees = unknown | (finite & (np.abs(analytic - central.value) <= central.bound + own))
-        precise = central.bound <= tolerance * size
+        unknown |= np.isinf(analytic) & (np.abs(central.value) > largest)
+        agrees = unknown | (np.isfinite(analytic) & (np.abs(analytic - central.value) <= central.bound + own))
+        self.known = ~unknown & (central.bound <= own)
+        leading = central.bound <= math.sqrt(tolerance) * np.fmax(np.abs(analytic), np.abs(central.value))
+        vanishes = np.abs(analytic) <= VANISHING * noise
+        passed = ~unknown & (leading | vanishes) & (central.bound <= tolerance * scale)
         kinked = np.abs(bend.value) > bend.bound + own
-        jumps = ~kinked & ~(agrees & precise) & (np.abs(gap.value) > gap.bound)
-        between = self._look_aside(analytic, tolerance, kinked, central, bend, *ladder.sides())
-        at_kink = (kinked | jumps) & between
+        jumps = ~kinked & ~(agrees & self.known) & (np.abs(gap.value) > gap.bound)
+        between, sharp = self._look_aside(analytic, kinked, central, bend, *ladder.sides(), scale)
+        at_kink = (kinked | jumps) & sharp & between
         self.analytic = analytic
         self.numeric = np.where(at_kink, (self.left + self.right) / 2, central.value)
         self.bound = np.where(at_kink, self._apart, central.bound)
-        self.kinds = np.select([at_kink, kinked | ~agrees, precise], ["KINK", "WRONG", "OK"], "NOISE")
-        sharp = bend.bound <= math.sqrt(tolerance) * np.where(kinked, np.abs(bend.value), size)
-        fine = precise & (central.bound <= own + tolerance * size / 1000)
-        self.settled = fine & sharp & (self.kinds != "WRONG")
+        choices = [at_kink, kinked & sharp | ~agrees, self.known | passed]
+        self.kinds = np.select(choices, ["KINK", "WRONG", "OK"], "NOISE")
+        size = np.where(kinked, np.abs(bend.value), np.maximum(np.abs(analytic), scale))
+        fine = self.known | (passed & (ladder.rounding() >= central.bound / RATIO))
+        self.settled = fine & (bend.bound <= math.sqrt(tolerance) * size) & (self.kinds != "WRONG")
+        self._beside = kinked & sharp
 
     def _look_aside(
-        self,
-        analytic: Array,
-        tolerance: float,
-        kinked: NDArray[np.bool_],
-        central: Limit,
-        bend: Limit,
-        before: Limit,
-        after: Limit,
-    ) -> NDArray[np.bool_]:
-        """Find the one-sided slopes, and whether the analytic value lies between them."""
+        self, analytic: Array, kinked: Which, central: Limit, bend: Limit, before: Limit, after: Limit, scale: float
+    ) -> tuple[Which, Which]:
+        """Find the one-sided slopes, and whether the analytic value lies between them, and whether they are clear."""
         self.left = np.where(kinked, central.value - bend.value / 2, before.value)
         self.right = np.where(kinked, central.value + bend.value / 2, after.value)
         self._apart = np.where(kinked, central.bound + bend.bound, before.bound + after.bound)
-        slack = self._apart + tolerance * np.fmax(np.abs(self.left), np.abs(self.right))
+        size = np.fmax(np.abs(self.left), np.abs(self.right))
+        slack = self._apart + self._tolerance * size
         low, high = np.minimum(self.left, self.right) - slack, np.maximum(self.left, self.right) + slack
-        inside: NDArray[np.bool_] = (low <= analytic) & (analytic <= high)
-        return inside
+        clear = self._apart <= math.sqrt(self._tolerance) * np.where(kinked, size, np.fmax(size, scale))
+        return (low <= analytic) & (analytic <= high), clear
+
+    def acquit(self, lines: Sequence[Line], slope: Callable[[Line, float], float]) -> None:
+        """Call NOISE what is WRONG only if the steps taken resolve the function, where they do not by its own rules.
+
+        By the mean value theorem the slope of a secant lies between the smallest and the largest derivative within it.
+        So a wrong derivative is one that the rules, asked at several places within the smallest telling secant, keep
+        away from its slope. Where their derivatives reach over it, the function may well do between the samples what
+        they say.
+        """
+        steps, secants, off = self._ladder.telling(np.abs(self.analytic - self.numeric))
+        for number in map(int, np.flatnonzero((self.kinds == "WRONG") & np.isfinite(self.analytic) & ~self._beside)):
+            line, step, slack = lines[number], steps[number], off[number] + self._tolerance * abs(secants[number])
+            if np.isnan(step) or explained(secants[number], slack, [slope(line, place * step) for place in WITHIN]):
+                self.kinds[number] = "NOISE"
+
+
+def explained(secant: float, slack: float, slopes: Sequence[float]) -> bool:
+    """Whether slopes within a secant reach to its own, or vary so much that others between them may."""
+    low, high = min(slopes), max(slopes)
+    spread = high - low + slack
+    return not (secant < low - spread or secant > high + spread)
 
 
 class Argument:
@@ -93,10 +127,8 @@ class Argument:
         self._projection, self._position, self._rng, self._tolerance = projection, position, rng, tolerance
         slopes = np.abs(projection.gradient[position].reshape(-1) * self.scales)
         self._scale = max(float(np.max(slopes[np.isfinite(slopes)], initial=0.0)), projection.size)
-        self._noise = projection.noise([self.direction(self._some(32)) for _ in range(2)])
-        steps = np.array([step / RATIO**rung for rung in range(RUNGS)])
-        telling = int(np.sum(ROUNDING * self._noise / steps <= math.sqrt(tolerance) * self._scale))
-        self._steps = steps[: max(telling, FIRST)]
+        self._noise = projection.noise(self.direction(self._some(32)))
+        self._steps = step * rng.integers(65, 128) / 128 / RATIO ** np.arange(RUNGS)
 
     def _some(self, count: int) -> Elements:
         return np.sort(self._rng.permutation(self.size)[:count])
@@ -117,7 +149,7 @@ class Argument:
     def along(self, line: Line) -> Comparison:
         """The comparison along one line, as sharp as it takes to see one element on it that is wrong."""
         ((_, elements, amounts),) = line.parts
-        share = math.sqrt(elements.size)
+        share = 2.0 ** round(math.log2(elements.size) / 2)
         return self._compared([Line((self._position, elements, amounts / share))], self._tolerance / share)
 
     def along_directions(self, count: int) -> tuple[int, Elements]:
@@ -148,19 +180,54 @@ class Argument:
         return elements
 
     def _compared(self, lines: Sequence[Line], tolerance: float) -> Comparison:
-        """Take smaller and smaller steps until every line is settled."""
-        analytic = np.array([line.slope(self._projection.gradient) for line in lines])
-        up, down = np.full((2, len(self._steps), len(lines)), np.nan)
+        """Take smaller and smaller steps until every line is settled, or noise hides the rest."""
+        samples = _Samples(self._projection, lines, self._noise)
         unsettled = np.arange(len(lines))
         for rung, step in enumerate(self._steps):
-            for number in map(int, unsettled):
-                up[rung, number] = self._projection.change(lines[number], step)
-                down[rung, number] = self._projection.change(lines[number], -step)
-            if rung + 1 >= FIRST:
-                seen = slice(rung + 1)
-                ladder = Ladder(up[seen], down[seen], self._steps[seen], self._noise)
-                comparison = Comparison(ladder, analytic, tolerance, self._scale)
-                unsettled = np.flatnonzero(~comparison.settled)
-                if not unsettled.size:
-                    break
+            samples.take(step, unsettled)
+            if rung + 1 < FIRST:
+                continue
+            comparison = samples.compared(tolerance, self._scale)
+            if rung + 1 == FIRST and not comparison.known.all():
+                samples.look_closer(np.flatnonzero(~comparison.known))
+                comparison = samples.compared(tolerance, self._scale)
+            hidden = ROUNDING * samples.noise / step > math.sqrt(tolerance) * self._scale
+            unsettled = np.flatnonzero(~comparison.settled & ~hidden)
+            if not unsettled.size:
+                break
+        comparison.acquit(lines, self._projection.slope)
         return comparison
+
+
+class _Samples:
+    """What phi does along some lines at the steps taken so far.
+
+    Attributes:
+        noise: how much phi wavers along each line: as much as all results together, until one looks closer.
+    """
+
+    def __init__(self, projection: Projection, lines: Sequence[Line], wavering: Array) -> None:
+        self._projection, self._lines, self._wavering = projection, lines, wavering
+        self._analytic = np.array([line.slope(projection.gradient) for line in lines])
+        self._largest = np.array([line.largest(projection.gradient) for line in lines])
+        self._steps: list[float] = []
+        self._up: list[Array] = []
+        self._down: list[Array] = []
+        self.noise = np.full(len(lines), length(wavering))
+
+    def take(self, step: float, numbers: NDArray[np.intp]) -> None:
+        """One more step, for the lines of these numbers."""
+        for side, changes in ((step, self._up), (-step, self._down)):
+            changes.append(np.full(len(self._lines), np.nan))
+            changes[-1][numbers] = [self._projection.change(self._lines[number], side) for number in numbers]
+        self._steps.append(step)
+
+    def look_closer(self, numbers: NDArray[np.intp]) -> None:
+        """Let only those results waver that depend on what the lines of these numbers move."""
+        for number in numbers:
+            self.noise[number] = length(self._wavering[self._projection.moved(self._lines[number])])
+
+    def compared(self, tolerance: float, scale: float) -> Comparison:
+        """What the steps so far say."""
+        ladder = Ladder(np.array(self._up), np.array(self._down), np.array(self._steps), self.noise)
+        return Comparison(ladder, self.noise, self._analytic, tolerance, scale, self._largest)

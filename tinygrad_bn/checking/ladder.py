@@ -11,8 +11,8 @@ Array = NDArray[np.float64]
 
 RATIO = 4.0
 """Between one step of the ladder and the next."""
-RUNGS = 12
-"""Steps at most: the last is 2 ** -22 of the first."""
+RUNGS = 18
+"""Steps at most: the last is 2 ** -34 of the first, and with the default first step still exact beside x."""
 FIRST = 3
 """Steps before anything is concluded."""
 ROUNDING = 8.0
@@ -23,13 +23,15 @@ class Limit:
     """The limit of a quantity as the step goes to 0: Richardson's extrapolation over every window of steps.
 
     Each window of two steps or more gives a value, and as its bound twice the larger change that the last extrapolation
-    made, plus what rounding may do at the window's smallest step. The window with the smallest bound is taken: where
-    a kink lies near by, that is one whose steps do not reach it.
+    made, plus what rounding may do at the window's smallest step. Large steps may agree with each other by chance, or
+    because they all reach across a kink or a wave, and yet be far from the limit: a window is out where one of smaller
+    steps contradicts it, that is, where the two are further apart than both bounds allow. Of the others the one with
+    the smallest bound is taken.
 
     Args:
         samples: the quantity, of shape (steps, lines); nan where it is not known.
         powers: of the step in its expansion.
-        rounding: what rounding may do to it, of shape (steps, 1).
+        rounding: what rounding may do to it, of the same shape.
 
     Attributes:
         value, bound: of the window taken, of shape (lines,); where none is known, nan and inf.
@@ -38,7 +40,7 @@ class Limit:
     """
 
     def __init__(self, samples: Array, powers: Sequence[int], rounding: Array) -> None:
-        values, bounds = [], []
+        values, bounds, reaches = [], [], []
         finer = samples
         for power in powers[: len(samples) - 1]:
             coarser, factor = finer, RATIO**power
@@ -46,27 +48,22 @@ class Limit:
             change = np.maximum(np.abs(finer - coarser[1:]), np.abs(finer - coarser[:-1]))
             values.append(finer)
             bounds.append(2 * change + rounding[-len(finer) :])
-        self._values = np.concatenate(values)
-        self._bounds = np.nan_to_num(np.concatenate(bounds), nan=np.inf)
-        self._take(np.argmin(self._bounds, axis=0))
+            reaches.append(np.arange(len(finer)))
+        value, bound = np.concatenate(values), np.concatenate(bounds)
+        bound = np.where(np.isfinite(value) & np.isfinite(bound), bound, np.inf)
+        kept = np.where(_overruled(value, bound, np.concatenate(reaches)), np.inf, bound)
+        window = np.argmin(kept, axis=0)[None]
+        self.bound = np.take_along_axis(kept, window, 0)[0]
+        self.value = np.where(np.isfinite(self.bound), np.take_along_axis(value, window, 0)[0], np.nan)
 
-    def _take(self, window: NDArray[np.intp]) -> None:
-        self._window = window
-        self.bound = np.take_along_axis(self._bounds, window[None], 0)[0]
-        value = np.take_along_axis(self._values, window[None], 0)[0]
-        self.value = np.where(np.isfinite(self.bound), value, np.nan)
 
-    def prefer(self, target: Array, tolerance: float, precise: Array) -> None:
-        """Take a window that has the target within its bound, if it is `precise` and contradicts the one taken.
-
-        Steps that reach across a kink very near by can agree with each other better than those that do not.
-        """
-        slack = tolerance * np.maximum(np.abs(self._values), np.abs(target))
-        holds = np.abs(self._values - target) <= self._bounds + slack
-        contradicts = np.abs(self._values - self.value) > self._bounds + self.bound
-        fits = holds & contradicts & (self._bounds <= precise)
-        window = np.argmin(np.where(fits, self._bounds, np.inf), axis=0)
-        self._take(np.where(fits.any(axis=0), window, self._window))
+def _overruled(value: Array, bound: Array, reach: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which windows are contradicted by one that starts at a smaller step."""
+    found = np.zeros(value.shape, bool)
+    for judge in range(len(value)):
+        apart = np.abs(value - value[judge]) > bound + bound[judge]
+        found |= apart & (reach < reach[judge])[:, None]
+    return found
 
 
 class Ladder:
@@ -75,15 +72,32 @@ class Ladder:
     Args:
         up, down: the changes, of shape (steps, lines); nan where they were not taken.
         steps: each a quarter of the one before.
-        noise: how much a value of phi wavers.
+        noise: how much a value of each phi wavers, of shape (lines,).
     """
 
-    def __init__(self, up: Array, down: Array, steps: Array, noise: float) -> None:
+    def __init__(self, up: Array, down: Array, steps: Array, noise: Array) -> None:
         self._up, self._down, self._steps, self._noise = up, down, steps[:, None], ROUNDING * noise
 
     def central(self) -> Limit:
         """The derivative: the limit of (phi(h) - phi(-h)) / 2h, which has even powers of h only."""
         return Limit((self._up - self._down) / (2 * self._steps), (2, 4, 6), self._noise / self._steps)
+
+    def rounding(self) -> Array:
+        """What rounding may do to a slope at the smallest step."""
+        off: Array = self._noise / self._steps[-1]
+        return off
+
+    def telling(self, apart: Array) -> tuple[Array, Array, Array]:
+        """The smallest step of each line whose slope is off by less than half of `apart`; that slope; how far off.
+
+        All three are nan where no step is.
+        """
+        slopes, off = (self._up - self._down) / (2 * self._steps), self._noise / self._steps
+        fine = np.isfinite(slopes) & (off <= apart / 2)
+        last = (len(slopes) - 1 - np.argmax(fine[::-1], axis=0))[None]
+        steps = np.broadcast_to(self._steps, slopes.shape)
+        step, slope, by = (np.take_along_axis(np.where(fine, v, np.nan), last, 0)[0] for v in (steps, slopes, off))
+        return step, slope, by
 
     def bend(self) -> Limit:
         """The slope on the right less that on the left: the limit of (phi(h) - 2 phi(0) + phi(-h)) / h."""
@@ -91,7 +105,7 @@ class Ladder:
 
     def gap(self) -> Limit:
         """The value on the right less that on the left: the limit of phi(h) - phi(-h)."""
-        return Limit(self._up - self._down, (1, 3, 5), self._noise * np.ones_like(self._steps))
+        return Limit(self._up - self._down, (1, 3, 5), np.broadcast_to(self._noise, self._up.shape))
 
     def sides(self) -> tuple[Limit, Limit]:
         """The slopes on the left and on the right, where phi may jump at 0: from values on that side alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,14 @@ from tinygrad_bn.mode import frozen_state
 from tinygrad_bn.tensors import Tensor
 
 Part = tuple[int, NDArray[np.intp], NDArray[np.float64]]
-_MEDIAN_OF_FOURTH_DIFFERENCE = 0.6745 * math.sqrt(math.comb(8, 4))  # of numbers drawn from the normal distribution
+SPACINGS = (177 * 2.0**-30, 177 * 2.0**-21)
+"""Between values that tell the noise. An odd multiple of small powers of 2, which float32 numbers are multiples of."""
+TINY = 2.0**-1022
+FAR = (1024.0, -1024.0, 2.0**300)
+"""How far an argument is moved to see which results depend on it."""
+_LARGEST = 900
+_ORDERS = (4, 6, 8)
+_USUAL = [math.sqrt(math.comb(2 * order, order) * 2 / math.pi) for order in _ORDERS]  # of normal numbers' differences
 
 
 class Line:
@@ -34,19 +41,31 @@ class Line:
 
     def slope(self, gradient: Sequence[NDArray[np.float64]]) -> float:
         """The derivative along the line that a gradient amounts to."""
-        return math.fsum(
-            gradient[argument].reshape(-1)[elements] @ amounts for argument, elements, amounts in self.parts
-        )
+        parts = (gradient[argument].reshape(-1)[elements] @ amounts for argument, elements, amounts in self.parts)
+        return float(sum(parts))
+
+    def largest(self, gradient: Sequence[NDArray[np.float64]]) -> float:
+        """The derivative up to which that by its elements is a number; -1 where it is, and none along the line only."""
+        if all(np.isfinite(gradient[argument].reshape(-1)[elements]).all() for argument, elements, _ in self.parts):
+            return -1.0
+        return min(float(np.min(np.abs(amounts))) for _, _, amounts in self.parts) * (np.finfo(float).max / 16)
+
+
+def length(x: NDArray[np.float64]) -> float:
+    """sqrt(sum(x * x)), of numbers so large or small too that their squares are none."""
+    largest = float(np.max(np.abs(x), initial=0.0))
+    return largest * float(np.linalg.norm(x / largest)) if 0 < largest < math.inf else largest
 
 
 def scales(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far a step of 1 takes each element: by its size, a power of 2.
 
-    That is at least a thousandth of the size of x on the whole, which also stands in for 0; and 1 if all of x is 0.
+    That is at least a thousandth of the size of x on the whole, which also stands in for 0; and 1 if all of x is 0. It
+    is never so small that small parts of it underflow.
     """
     size = np.abs(x.reshape(-1))
-    whole = math.sqrt(np.mean(np.square(size))) or 1.0
-    return np.exp2(np.round(np.log2(np.where(size > 0, np.maximum(size, whole / 1000), whole))))
+    whole = length(size) / math.sqrt(size.size) or 1.0
+    return np.exp2(np.round(np.log2(np.maximum(np.where(size > 0, np.maximum(size, whole / 1000), whole), TINY))))
 
 
 class Projection:
@@ -56,6 +75,7 @@ class Projection:
 
     Attributes:
         point: the values of the arguments.
+        unit: by what power of 2 the weights are less than said, so that nothing overflows that need not; mostly 1.
         size: how large phi is, that is the length of the vector of its terms.
         gradient: the analytic derivative by each argument; zero where there is none.
         used: for each argument, whether the graph connects it with the results.
@@ -69,11 +89,14 @@ class Projection:
             rng.choice((-1.0, 1.0), value.shape) * rng.uniform(0.5, 1.5, value.shape) for value in self._base
         ]
         _refuse_nonfinite(self._base)
-        terms = [float(np.linalg.norm(w * y)) for w, y in zip(self._weights, self._base, strict=True)]
-        self.size = math.hypot(*terms)
-        self._rounding = math.hypot(*(size * np.finfo(y.dtype).eps for size, y in zip(terms, self._base, strict=True)))
-        self.gradient, self.used = self._pulled()
-        again = [*self._values(self.point), *self._pulled()[0]]
+        self.unit = _power_of_two([w * y / 2 for w, y in zip(self._weights, self._base, strict=True)])
+        self._weights = [w * self.unit for w in self._weights]
+        terms = np.abs(self._weighted(self._base))
+        self.size = length(terms)
+        coarseness = [np.full(y.size, np.finfo(y.dtype).eps) for y in self._base]
+        self._rounding = terms * np.concatenate(coarseness)
+        self.gradient, self.used = self._pulled(self.point)
+        again = [*self._values(self.point), *self._pulled(self.point)[0]]
         self.wavering = _difference([*self._base, *self.gradient], again)
 
     def _tensors(self, leaves: Sequence[Tensor], results: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -93,39 +116,77 @@ class Projection:
         with frozen_state(), np.errstate(all="ignore"):
             return [term.value.copy() for term in self._tensors(*self._subject.run(point))]
 
-    def _pulled(self) -> tuple[list[NDArray[np.float64]], list[bool]]:
+    def _pulled(self, point: Point) -> tuple[list[NDArray[np.float64]], list[bool]]:
         with frozen_state(), np.errstate(all="ignore"):
-            found = self._swept(*self._subject.run(self.point), create_graph=False)
+            found = self._swept(*self._subject.run(point), create_graph=False)
             used = [g is not None for g in found]
             pairs = zip(found, self.point, strict=True)
             return [np.zeros(x.shape) if g is None else np.array(g.value, np.float64) for g, x in pairs], used
 
-    def change(self, line: Line, t: float) -> float:
-        """phi(t) - phi(0) along a line. The results are subtracted first: those that stay put cancel exactly."""
+    def _weighted(self, values: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+        return np.concatenate([(w * y).reshape(-1) for w, y in zip(self._weights, values, strict=True)])
+
+    def _changes(self, line: Line, t: float) -> NDArray[np.float64]:
+        """What each term of phi gains from 0 to t; nan where the results have other shapes."""
         values = self._values(line.at(self.point, t))
         if [value.shape for value in values] != [value.shape for value in self._base]:
-            return math.nan
+            return np.full(self._rounding.size, math.nan)
         with np.errstate(all="ignore"):
-            terms = zip(self._weights, values, self._base, strict=True)
-            return float(sum(np.sum(w * (y - y_0)) for w, y, y_0 in terms))
+            return self._weighted([y - y_0 for y, y_0 in zip(values, self._base, strict=True)])
 
-    def noise(self, lines: Iterable[Line]) -> float:
-        """How much phi wavers about a smooth function, at least by rounding: the calmest of the lines says.
+    def change(self, line: Line, t: float) -> float:
+        """phi(t) - phi(0) along a line. The results are subtracted first: those that stay put cancel exactly."""
+        return float(np.sum(self._changes(line, t)))
 
-        Fourth differences of values close together leave nothing of what is smooth, and few of them reach across a
-        kink. Where nothing is left at all, the values may lie on one stair of a coarse function: then further apart.
+    def moved(self, line: Line) -> NDArray[np.bool_]:
+        """Which results depend on what a line moves: a small move may drown in their rounding, a large one does not."""
+        moved = np.zeros(self._rounding.size, bool)
+        for t in FAR:
+            moved |= self._changes(line, t) != 0
+        return moved
+
+    def slope(self, line: Line, t: float) -> float:
+        """The derivative at t along a line, by the rules."""
+        return line.slope(self._pulled(line.at(self.point, t))[0])
+
+    def noise(self, line: Line) -> NDArray[np.float64]:
+        """How much the term of each result wavers about a smooth function: what the calmer side of 0 says, or rounding.
+
+        High differences of values close together leave nothing of what is smooth, and few of them reach across a kink;
+        what wavers is as large in the differences of one order as in those of another. Where nothing is left at all,
+        the values may lie on one stair of a coarse function: then further apart. A result that has no values there
+        wavers without limit, and one that does not move along the line relative to its size as the others do.
 
         Reference: Moré and Wild (2011), Estimating computational noise.
         """
-        wavering = []
-        for line in lines:
-            for spacing in (2.0**-20, 2.0**-14):
-                values = [self.change(line, position * spacing) for position in range(1, 14)]
-                typical = float(np.median(np.abs(np.diff(values, 4))))
-                if typical > 0:
+        calmest = np.full(self._rounding.size, math.inf)
+        for side in (1, -1):
+            typical = np.zeros(self._rounding.size)
+            for spacing in SPACINGS:
+                values = np.array([self._changes(line, side * position * spacing) for position in range(1, 16)])
+                typical = np.where(typical == 0, _typical(values), typical)
+                if typical.all():
                     break
-            wavering.append(typical / _MEDIAN_OF_FOURTH_DIFFERENCE)
-        return max(self._rounding, min((w for w in wavering if math.isfinite(w)), default=0.0))
+            calmest = np.fmin(calmest, typical)
+        heard = (calmest > 0) & np.isfinite(calmest) & (self._rounding > 0)
+        if heard.any():
+            calmest[calmest == 0] = (self._rounding * np.median((calmest / self._rounding)[heard]))[calmest == 0]
+        wavering: NDArray[np.float64] = np.maximum(self._rounding, calmest)
+        return wavering
+
+
+def _typical(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By how much the values of each column waver, by their differences of several orders; nan where one is missing."""
+    with np.errstate(all="ignore"):
+        spreads = [np.mean(np.abs(np.diff(values, order, axis=0)), axis=0) for order in _ORDERS]
+    found: NDArray[np.float64] = np.min([s / usual for s, usual in zip(spreads, _USUAL, strict=True)], axis=0)
+    return found
+
+
+def _power_of_two(terms: Sequence[NDArray[Any]]) -> float:
+    """1, or what brings terms so large that their slopes might overflow down to where they do not."""
+    largest = max((float(np.max(np.abs(term))) for term in terms if term.size), default=0.0)
+    return 2.0 ** min(0, _LARGEST - math.frexp(largest)[1])
 
 
 def _refuse_nonfinite(values: Sequence[NDArray[Any]]) -> None:
