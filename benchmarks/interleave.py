@@ -49,7 +49,7 @@ class Contender:
         return json.loads(line)
 
     def burst(self, seconds: float) -> None:
-        """Take samples for about so long, and keep them all."""
+        """Take samples for so long, but one at least, and keep them all."""
         assert self.process.stdin is not None
         self._signal("SIGCONT")
         with suppress(BrokenPipeError):  # it has ended: the missing answer tells
@@ -87,7 +87,7 @@ def compare(
         case: of the suite.
         contenders: whom; each in a process of its own.
         rounds: how many times each has its turn.
-        seconds: how long a turn takes.
+        seconds: for how long a turn takes samples; it takes one at least.
         tell: is called with a contender's name when it has been prepared, and after each of its turns.
 
     Raises:
@@ -100,9 +100,9 @@ def compare(
             try:
                 racing.append(Contender(suite.name, name, case))
                 stack.callback(racing[-1].close)
+                tell(name)
             except Unprepared as reason:
                 refused[name] = str(reason)
-            tell(name)
         _refuse_different_work(racing)
         for _ in range(rounds):
             for contender in racing:

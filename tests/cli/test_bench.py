@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import closing, suppress
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from tinygrad_bn.__main__ import main
 from tinygrad_bn.cli import bench
 
 OURS, FLOOR = "tinygrad_bn_eager", "matrix_products"
+PROGRESS = f"tiny: {OURS}, prepared\ntiny: {FLOOR}, prepared\n"
 TINY = ["step", "--workload", "tiny", "--contender", OURS, "--contender", FLOOR]
 
 
@@ -127,7 +129,7 @@ def test_a_page_says_how_it_was_made_and_a_quiet_machine_nothing(timed, tmp_path
         f"| tiny | {OURS} | 10.00 | 10.00 | 1.00 (1.00) |\n"
         f"| tiny | {FLOOR} | 10.00 | 10.00 | 1.00 (1.00) |\n"
     )
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == PROGRESS
 
 
 def test_several_suites_share_a_page_and_only_what_has_the_workload_is_measured(timed, tmp_path, capsys):
@@ -147,7 +149,7 @@ def test_a_busy_machine_is_told(timed, tmp_path, capsys):
     path = tmp_path / "page.md"
     assert main(["bench", *TINY, "--markdown", str(path)]) == 0
     said = f"the machine was busy: the median is more than twice the best of tiny {OURS}"
-    assert capsys.readouterr().err == f"{said}\n"
+    assert capsys.readouterr().err == f"{PROGRESS}{said}\n"
     assert said in path.read_text()
 
 
@@ -157,6 +159,28 @@ def test_each_workload_has_its_picture(timed, tmp_path, capsys):
     assert sorted(path.name for path in folder.iterdir()) == ["ops-add.svg", "ops-chain-of-add.svg"]
     assert (folder / "ops-add.svg").read_text().startswith("<?xml")
     assert str(folder / "ops-add.svg") in capsys.readouterr().out
+
+
+def test_off_a_terminal_there_is_a_line_for_each_turn(capsys):
+    assert main(["bench", *TINY, "--rounds", "2", "--seconds", "0.01"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tiny: ")]
+    assert said == [f"tiny: {name}, {when}" for when in ("prepared", *ROUNDS) for name in (OURS, FLOOR)]
+
+
+ROUNDS = ("round 1 of 2", "round 2 of 2")
+
+
+def test_the_help_says_what_a_turn_is(capsys):
+    with suppress(SystemExit):
+        main(["bench", "--help"])
+    assert "for so long (default 0.5), and one at least" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_turn_takes_one_sample_at_least_and_goes_on_for_its_seconds():
+    for seconds, fewest, most in ((1e-9, 1, 1), (0.2, 2, 10**6)):
+        with closing(interleave.Contender("step", FLOOR, "tiny")) as contender:
+            contender.burst(seconds)
+        assert fewest <= len(contender.bursts[0]) <= most
 
 
 def test_a_terminal_sees_who_has_its_turn(timed, monkeypatch):
@@ -196,7 +220,10 @@ def test_a_peer_that_is_not_installed_is_skipped(timed, monkeypatch, capsys):
     monkeypatch.setattr(contenders, "missing", {"jax_jit": "jax", "mygrad": "mygrad"}.get)
     assert main(["bench", "step", "--peers", "--workload", "tiny"]) == 0
     shown = capsys.readouterr()
-    assert shown.err == "jax_jit is skipped: jax is not installed\nmygrad is skipped: mygrad is not installed\n"
+    assert (
+        shown.err.partition("tiny: ")[0]
+        == "jax_jit is skipped: jax is not installed\nmygrad is skipped: mygrad is not installed\n"
+    )
     assert "torch_eager" in shown.out
     assert "jax_jit" not in shown.out
 

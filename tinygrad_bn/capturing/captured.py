@@ -37,8 +37,9 @@ def capture(function: Callable[..., Any] | None = None, *, executor: str | None 
 
     Args:
         function: a step such as forward, backward and update; or leave it out, as a decorator with arguments.
-        executor: "numpy" gives the bits of eager execution; "native" compiles the step to C, within 4 ulp; "eager" runs
-            the function as it is. Without it `set_executor` says, or TINYGRAD_BN_EXECUTOR, and otherwise it is "numpy".
+        executor: "numpy" gives the bits of eager execution; "native" compiles the step to C, whose rounding is another
+            and as small; "eager" runs the function as it is. Without it `set_executor` says, or TINYGRAD_BN_EXECUTOR,
+            and otherwise it is "numpy".
 
     Raises:
         CaptureError: at the first call, the function does what cannot be replayed, such as looking at a value; the

@@ -111,6 +111,11 @@ class Step:
         self.view = view
         self.scope, self.label, self.place = scope, label, place
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{value.dtype}{list(value.shape)}" for value in self.inputs)
+        parts = [f"{self.called}({shapes})", f"{self.result.dtype}{list(self.result.shape)}", self.label, self.scope]
+        return f"Step({', '.join(filter(None, parts))})"
+
     @property
     def called(self) -> str:
         """The name of the function, such as "add" or "maximum.reduce"."""

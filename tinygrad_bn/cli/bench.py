@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +31,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--workload", action="append", help="only this one; may be given several times")
     parser.add_argument("--contender", action="append", help="only this one; may be given several times")
     parser.add_argument("--rounds", type=int, default=9, help="how many times each contender has its turn (default 9)")
-    parser.add_argument("--seconds", type=float, default=0.5, help="how long one turn takes (default 0.5)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=0.5,
+        help="a turn takes samples for so long (default 0.5), and one at least, however long that takes: in fit it is "
+        "a whole epoch, in memory up to 2,000 steps; before the first turn each contender is prepared",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write them as a page to this file")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw each workload as an SVG into this folder")
@@ -85,7 +93,7 @@ def _measured(suite: Any, options: Namespace) -> Iterator[Any]:
     if cases and contenders:
         print(f"{suite.name}: {suite.title}\n{reporting.aligned(suite, reporting.headings(suite))}", flush=True)
     for case in cases if contenders else ():
-        with _progress(case, len(contenders) * (1 + options.rounds)) as tell:
+        with _progress(case, len(contenders), options.rounds) as tell:
             try:
                 figures, skipped = interleave.compare(suite, case, contenders, options.rounds, options.seconds, tell)
             except RuntimeError as error:  # the other cases are still worth their time
@@ -110,20 +118,24 @@ def _taking_part(suite: Any, options: Namespace) -> list[str]:
 
 
 @contextmanager
-def _progress(title: str, total: int) -> Iterator[Callable[[str], object]]:
-    """A function that moves a bar on and says who had the last turn; there is no bar without a terminal or tqdm."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        yield lambda name: None
+def _progress(title: str, contenders: int, rounds: int) -> Iterator[Callable[[str], object]]:
+    """A function to be told who is prepared, and who had a turn: it moves a bar on, or prints off a terminal."""
+    if not sys.stderr.isatty() or find_spec("tqdm") is None:
+        yield partial(_tell, title, rounds, Counter())
         return
-    with tqdm(total=total, desc=title, unit="turn", leave=False, disable=None, file=sys.stderr) as bar:
+    total = contenders * (1 + rounds)
+    with import_module("tqdm").tqdm(total=total, desc=title, unit="turn", leave=False, file=sys.stderr) as bar:
 
         def tell(name: str) -> None:
             bar.set_postfix_str(name, refresh=False)
             bar.update()
 
         yield tell
+
+
+def _tell(title: str, rounds: int, turns: Counter[str], name: str) -> None:
+    print(f"{title}: {name}, {f'round {turns[name]} of {rounds}' if turns[name] else 'prepared'}", file=sys.stderr)
+    turns[name] += 1
 
 
 def _write(results: list[Any], options: Namespace) -> None:

@@ -1,5 +1,6 @@
 import errno
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -203,6 +204,18 @@ def test_without_a_compiler_it_is_said_what_was_tried(monkeypatch):
 def test_a_compiler_that_was_asked_for_in_vain_gives_way_to_the_next(monkeypatch):
     monkeypatch.setenv("CC", "nonsense")
     assert compiled(SEVEN).number() == 7
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked there")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.usefixtures("compiler")
+def test_a_process_that_is_forked_while_a_thread_compiles_can_compile(tmp_path):
+    with building._compiling:
+        child = os.fork()
+        if not child:
+            signal.alarm(30)
+            os._exit(compiled(SEVEN).number())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_a_compiler_that_hangs_is_given_up(monkeypatch):

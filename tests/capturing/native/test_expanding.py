@@ -1,5 +1,7 @@
 """What is said in other calls gives the numbers of the call itself, and refuses what that refuses."""
 
+import math
+import sys
 import warnings
 
 import numpy as np
@@ -9,6 +11,7 @@ import tinygrad_bn as tg
 from tests.capturing.native.flows import apart, flow_of
 from tests.capturing.native.test_program import pytestmark  # noqa: F401
 from tests.ops.test_indexing import INDICES, X
+from tinygrad_bn.capturing.captured import capture
 from tinygrad_bn.capturing.flow import Constant
 from tinygrad_bn.capturing.native import program as program_file
 from tinygrad_bn.capturing.native.building import FLAGS, compiled
@@ -95,6 +98,43 @@ def test_an_index_outside_is_refused_before_anything_is_updated(wrong):
     assert total.value.tolist() == [1.0] * 3
     program.run([X5, np.array([0, 1, 4, -5])])
     np.testing.assert_allclose(total.value, 1 + X5[[0, 1, 4, -5]].sum(axis=0))
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_an_index_outside_is_named_with_the_users_line(calls):
+    step = capture(lambda x, i: x[i], executor="native")
+    line = sys._getframe().f_lineno - 1
+    for _ in range(1 + calls):
+        step(X5, np.array([0, 1]))
+    with pytest.raises(IndexError) as raised:
+        step(X5, np.array([0, 7]))
+    where = f"{__file__}:{line}"
+    reason = "index 7 is out of bounds for axis 0 with size 5"
+    assert str(raised.value) == f"getitem expects indices from -5 to 4, {where}: {reason}"
+    assert step(X5, np.array([0, -5])).value.tolist() == X5[[0, 0]].tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_erf_is_the_one_of_c_and_within_2_ulp(dtype):
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.uniform(-edge, edge, 20_000) for edge in (1e-6, 0.2, 1.1, 6.0)]).astype(dtype)
+    x[:2] = 0.11116555, -7.818283849821625e-07
+    flow = expanded(flow_of(tg.erf, x))
+    assert [step.called for step in flow.steps] == ["erf"]
+    (found,) = NativeProgram(flow).run([x])
+    exact = np.vectorize(math.erf)(x.astype(float))  # itself within 1 ulp
+    units = np.abs(found - exact) / np.spacing(np.abs(exact).astype(dtype))
+    assert units.max() <= (2 if dtype == np.float32 else 3)
+
+
+def test_what_is_called_erf_and_is_another_function_stays_that():
+    @tg.primitive
+    def erf(x, /):
+        return np.tanh(np.minimum(np.maximum(x, -6), 6) * 2)
+
+    erf.defvjp(None)
+    called = [step.called for step in expanded(flow_of(erf, X5)).steps]
+    assert called == ["maximum", "minimum", "multiply", "tanh"]
 
 
 def test_masks_and_large_sums_at_an_index_stay_with_numpy():

@@ -1,6 +1,7 @@
 """An exported C file is complete, strict C99, checks itself, and computes what the model predicts."""
 
 import ctypes
+import re
 import shutil
 import subprocess
 
@@ -139,7 +140,7 @@ def test_batch_normalization_is_one_multiplication_and_one_addition(tmp_path):
     model, _ = images()
     model.export_c(tmp_path / "net.c")
     text = (tmp_path / "net.c").read_text()
-    assert "matmul[i] * layers_2_multiply[i] + layers_2_add[i]" in text
+    assert "matmul_then_elu[i] * layers_2_multiply[i] + layers_2_add[i]" in text
     assert "sqrt" not in text
 
 
@@ -185,6 +186,11 @@ class Sorting(tg.Model):
         return sorted_row(self.dense(x))
 
 
+class Dividing(Sorting):
+    def forward(self, x):
+        return self.dense(x) % 0.5
+
+
 class Looking(Sorting):
     def forward(self, x):
         return self.dense(x) if float(tg.sum(x)) > 0 else x
@@ -192,10 +198,101 @@ class Looking(Sorting):
 
 def test_what_has_no_c_text_is_named(tmp_path):
     x = np.ones((1, 2), np.float32)
-    for model, named in ((Sorting(), "sort has no C text"), (Looking(), "look at the value")):
+    expected = ((Sorting(), "sort has no"), (Dividing(), "remainder has no C text"), (Looking(), "look at the value"))
+    for model, named in expected:
         model(x)
         with pytest.raises(CaptureError, match=named):
             model.export_c(tmp_path / "net.c", x)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Multiplying(tg.Model):
+    """Multiplies by matrices, each of which has a name."""
+
+    def __init__(self, *names):
+        self.order = names
+        for number, name in enumerate(names):
+            setattr(self, name, tg.Parameter(np.eye(3, dtype=np.float32) * (1 + number)))
+
+    def forward(self, x):
+        for name in self.order:
+            kernel = getattr(self, name)
+            x = tg.tanh(x @ kernel) * kernel[0]
+        return x
+
+
+WORDS = [
+    *("given", "int", "long", "double", "void", "static", "inline", "restrict", "gemm_float", "tanh_float", "int8_t"),
+    *(
+        "x",
+        "y",
+        "block",
+        "compute",
+        "example",
+        "main",
+        "bool",
+        "linux",
+        "größe",
+        "名前",
+        "2nd",
+        "a/*b",
+        "*/",
+        "/*",
+        "??/",
+    ),
+]
+SETS = [*((name,) for name in WORDS), WORDS, ("a", "A", "a_", "a_2", "a_values"), ("new\nline",)]
+
+
+@needs_compiler
+@pytest.mark.parametrize("names", SETS, ids=ascii)
+def test_parameters_may_be_called_anything(tmp_path, names):
+    model, x = Multiplying(*names), np.ones((1, 3), np.float32)
+    model.export_c(tmp_path / "net.c", x)
+    assert outcome(tmp_path) == (0, "")
+    np.testing.assert_allclose(predicted(tmp_path, x, 1, 3), model.predict(x), rtol=0, atol=1e-4)
+
+
+class Keyed(tg.Model):
+    def __init__(self):
+        self.branches = {"a/*b": Dense(3), "*/ int": Dense(3)}
+
+    def forward(self, x):
+        return sum(tg.tanh(branch(x)) for branch in self.branches.values())
+
+
+@needs_compiler
+def test_modules_may_be_called_anything(tmp_path):
+    model, x = Keyed(), np.ones((1, 4), np.float32)
+    model(x)
+    model.export_c(tmp_path / "net.c", x)
+    assert outcome(tmp_path) == (0, "")
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["modèle", "a b", "int", "_math", "math", "net-1.2", "a'*b"])
+def test_a_file_may_be_called_whatever_an_include_can_say(tmp_path, name):
+    tg.Sequential([Dense(2, input_shape=(3,))]).export_c(tmp_path / f"{name}.c")
+    macro = re.sub(r"\W", "_", name, flags=re.ASCII).upper()
+    command = [COMPILER, *STRICT, f"-D{macro}_TEST", f"{name}.c", "-o", "net", "-lm"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert subprocess.run([tmp_path / "net"], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ['a"b.c', "a\nb.c", "a\\b.c", "a??'b.c", "a\udc80.c"])
+def test_a_file_whose_name_no_include_can_say_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="a name that #include can give"):
+        tg.Sequential([Dense(2, input_shape=(3,))]).export_c(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_model_that_gives_no_finite_number_is_refused(tmp_path, number):
+    model = tg.Sequential([Dense(2, input_shape=(3,))])
+    model.layers[0].bias.assign(np.array([number, 0], np.float32))
+    with pytest.raises(CaptureError, match="gives NaN or infinity"):
+        model.export_c(tmp_path / "net.c")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from tinygrad_bn.capturing.native import building
 from tinygrad_bn.capturing.native import program as program_file
 from tinygrad_bn.capturing.replaying import Replay
 from tinygrad_bn.layers import BatchNormalization, Dense
-from tinygrad_bn.optimizers import SGD
+from tinygrad_bn.optimizers import SGD, Adam, AdamW, Nadam, RMSprop
 
 
 @pytest.fixture(autouse=True)
@@ -162,21 +164,76 @@ def test_what_has_been_said_is_not_said_of_the_next_step():
         capture(lambda x: in_order(x) * 2, executor="native")(x)
 
 
+def rounding(optimizer):
+    """Two models with a bias whose gradient is nothing but rounding."""
+
+    def layers():
+        return [Dense(12), BatchNormalization(), Dense(3)]
+
+    return [Training(layers, 5, 3, 8, optimizer) for _ in range(2)]
+
+
+DIVIDING = {
+    "Adam": partial(Adam, learning_rate=1.0),
+    "AdamW": partial(AdamW, learning_rate=0.1),
+    "Nadam": partial(Nadam, learning_rate=0.01),
+    "RMSprop": partial(RMSprop, learning_rate=0.1),
+    "sign": partial(Adam, learning_rate=0.1, epsilon=1e-30),
+}
+
+
 @pytest.mark.usefixtures("compiler")
-def test_wrong_code_is_found_out_at_its_first_run_and_nothing_of_it_stays(monkeypatch):
+@pytest.mark.parametrize("optimizer", DIVIDING.values(), ids=DIVIDING)
+def test_rounding_that_a_rule_makes_a_step_of_is_not_taken_for_wrong_code(optimizer):
+    asked, _ = rounding(optimizer)
+    *_, said, program = trained(asked, "native", steps=2)
+    assert said == []
+    assert not isinstance(program._runner._program, Replay)
+
+
+DEFECTS = {
+    "another sign": (" - ", " + "),
+    "another function": (r"sqrt_float\(", "fabs_float("),
+    "a factor left out": (r"gamma\[j\] \* ", ""),
+    "another constant": (r"/ 8\.0f", "/ 9.0f"),
+    "the last pass left out": (r"i < (\d+); i\+\+", r"i < \1 - 1; i++"),
+    "the first pass left out": (r"long i = 0; i < (\d+)", r"long i = 1; i < \1"),
+    "a product of other rows": (r"gemm_float\(1, 0, (\d+), ", r"gemm_float(1, 0, \1 - 1, "),
+    "another element": (r"kernel\[i\] = ", "kernel[0] = "),
+}
+
+
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize("optimizer", [DIVIDING["Nadam"], DIVIDING["Adam"], partial(SGD, learning_rate=0.1)])
+@pytest.mark.parametrize("defect", DEFECTS.values(), ids=DEFECTS)
+def test_wrong_code_is_found_out_at_its_first_run_and_nothing_of_it_stays(monkeypatch, defect, optimizer):
     compiled = program_file.compiled
 
     def wrong(source, **options):
-        assert " - " in source
-        return compiled(source.replace(" - ", " + "), **options)
+        spoiled = re.sub(*defect, source)
+        assert spoiled != source
+        return compiled(spoiled, **options)
 
     monkeypatch.setattr(program_file, "compiled", wrong)
-    asked, replayed = twins()
+    asked, replayed = rounding(optimizer)
     losses, variables, said, _ = trained(asked, "native")
     expected, expected_variables, _, _ = trained(replayed, "numpy")
     assert ["results differ" in line for line in said] == [True]
     assert losses == expected
     assert all(map(np.array_equal, variables, expected_variables))
+
+
+@pytest.mark.usefixtures("compiler")
+def test_a_result_that_differs_in_one_place_is_found_out_even_if_it_is_of_whole_numbers(monkeypatch):
+    compiled = program_file.compiled
+    monkeypatch.setattr(
+        program_file, "compiled", lambda source: compiled(source.replace("x[i] * 3.0", "x[i] * (i == 7 ? 4.0 : 3.0)"))
+    )
+    step = capture(lambda x: tg.discretize(x * 3, np.int64), executor="native")
+    x = np.arange(1.0, 101.0)
+    step(x)
+    with pytest.warns(UserWarning, match="results differ"):
+        assert step(x).value.tolist() == (3 * x).tolist()
 
 
 TASK = """

@@ -44,6 +44,16 @@ _UNUSABLE = (OSError, RuntimeError)  # a folder that is read-only, full, or forb
 _compiling = threading.Lock()
 
 
+def _let_compile() -> None:
+    """Nobody compiles yet: a process that has just been forked has none of the threads that may have held the lock."""
+    global _compiling
+    _compiling = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_let_compile)
+
+
 def compiled(source: str, *, flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
     """The shared library of a C source, which may include the headers of this folder.
 

@@ -16,6 +16,7 @@ from tinygrad_bn.capturing.native.wording import Text as Text
 from tinygrad_bn.capturing.native.wording import c_type as c_type
 from tinygrad_bn.capturing.native.wording import cast as cast
 from tinygrad_bn.capturing.native.wording import literal as literal
+from tinygrad_bn.ops import erf
 
 
 class Formula:
@@ -74,6 +75,8 @@ def formula(step: Step) -> Formula | None:
     if function is pow and len(args) == 2:
         return _of_power(*args)
     kind = step.result.dtype
+    if function is erf:
+        return Formula(args, [kind], _call(f"erf_{c_type(kind)}"), 45)
     if function == np.where and len(args) == 3 and not step.options:
         return Formula(args, [np.dtype(bool), kind, kind], _choice)
     if function in (np.ndarray.astype, np.ndarray.copy, np.copy, np.ascontiguousarray, np.ndarray.__array__):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,11 +9,11 @@ from tinygrad_bn.capturing.flow import Feed, Flow, Step, Store, Value
 from tinygrad_bn.capturing.native.dialect import REDUCTIONS, Inexpressible, c_type, reduction
 from tinygrad_bn.capturing.native.fusing import Plan
 from tinygrad_bn.capturing.native.groups import Group, Joining, Nest, Product
-from tinygrad_bn.capturing.native.looping import VARIABLES, Loop
+from tinygrad_bn.capturing.native.looping import Loop
 from tinygrad_bn.capturing.native.memory import Memory
 from tinygrad_bn.capturing.native.sharing import Cut, part, whole_lines
 from tinygrad_bn.capturing.native.statements import joining, product
-from tinygrad_bn.capturing.native.wording import comment, indented, wrapped
+from tinygrad_bn.capturing.native.wording import comment, identifier, indented, unique, wrapped
 from tinygrad_bn.variables import Variable
 
 
@@ -52,19 +51,26 @@ class Source:
         self._numbers: dict[Any, int] = {value: number for number, value in enumerate(self.given, 1)}
         self._last = _last_of_their_kind(flow)
         self._loops: dict[Any, str] = {}
-        self._functions: list[str] = []
+        self._functions: dict[str, str] = {}
+        self._uses: dict[str, dict[str, None]] = {}
         self._declared: dict[Any, tuple[str, str]] = {}
+        self._last_at: dict[Any, str] = {}
         self._lines: list[str] = []
         self._taken: set[str] = set()
         self._end = self.memory.nbytes
         bodies = [self._section(section) for section in range(len(self.sections))]
+        loops = [line for name, text in self._functions.items() for line in (*_told(self._uses[name]), text)]
         self.memory.nbytes = self._end
         self.used = {place.root for place in self.plan.places.values()}
-        self.text = "\n".join([*self.head, *self._functions, *bodies])
+        self.text = "\n".join([*self.head, *loops, *bodies])
 
     def _section(self, section: int) -> str:
         """The exported function of a section."""
-        self._declared, self._lines = {}, []  # names stay taken, so that no two functions use one for two things
+        self._declared, self._lines, self._last_at = (
+            {},
+            [],
+            {},
+        )  # names stay taken, so that no two functions use one for two things
         for group in self.plan.groups:
             if group.key[0] == section:
                 self._group(group)
@@ -106,13 +112,18 @@ class Source:
             start = f"({kind} *)((char *)given[0] + {location})"
             source = start if isinstance(location, int) else f"given[{self._number(key)}]"
             shape = " x ".join(map(str, root.shape)) or "one number"
-            where = location.name if isinstance(location, Variable) else _scope(root)
-            self._declared[key] = (
-                name,
-                f"{kind} *const {name} = {source}; {comment(', '.join(filter(None, [shape, where])))}",
-            )
+            where = self._path(location) if isinstance(location, Variable) else _scope(root)
+            before = f"where {self._last_at[location]} was" if location in self._last_at else ""
+            if isinstance(location, int):
+                self._last_at[location] = name
+            about = comment(", ".join(filter(None, [shape, where, before])))
+            self._declared[key] = name, f"{kind} *const {name} = {source}; {about}"
         name, _ = self._declared[key]
         return f"{name} + {offset}" if offset else name
+
+    def _path(self, variable: Variable) -> str:
+        """What a variable is called in comments: its path in the modules."""
+        return self.flow.names.get(variable) or variable.name or ""
 
     def _number(self, key: Value | Variable) -> int:
         """Which of the given pointers it is."""
@@ -122,12 +133,7 @@ class Source:
         return self._numbers[key]
 
     def _unique(self, name: str) -> str:
-        number, unique = 1, name
-        while unique in self._taken:
-            number += 1
-            unique = f"{name}_{number}"
-        self._taken.add(unique)
-        return unique
+        return unique(name, self._taken)
 
     def called(self, value: Value) -> str:
         """What a value is, in a word: the operation whose result it is, or the call on the way to it."""
@@ -159,8 +165,10 @@ class Source:
         key = pointers, tuple(loop.body), loop.cut and nest.shape
         if key not in self._loops:
             self._loops[key] = self._unique("_".join([*self._labels(nest)[:3], _sizes(nest) or "once"]))
-            self._functions.append(self._function(self._loops[key], nest, loop, pointers))
-        self._lines += self._about(nest)
+            self._functions[self._loops[key]] = self._function(self._loops[key], nest, loop, pointers)
+        about = self._about(nest)
+        self._uses.setdefault(self._loops[key], {})[f"{about}, over {_sizes(nest, ' x ') or 'one number'}"] = None
+        self._lines.append(comment(about))
         name, said = self._loops[key], [self._address(root, offset) for _, _, root, offset in loop.parameters]
         if loop.cut is None:
             self._lines += wrapped(f"{name}(", said, ");")
@@ -169,9 +177,8 @@ class Source:
 
     def _function(self, name: str, nest: Nest, loop: Loop, pointers: Sequence[str]) -> str:
         """The function of a loop nest, and what does a part of it where threads share it."""
-        about = f"{', '.join(self._labels(nest))}, over {_sizes(nest, ' x ') or 'one number'}"
         span = ["long first", "long last"] if loop.cut else []
-        lines = [comment(about), *wrapped(f"{self.loop} {name}(", [*pointers, *span], ") {")]
+        lines = wrapped(f"{self.loop} {name}(", [*pointers, *span], ") {")
         lines += [*indented(loop.body, 1), "}"]
         if loop.cut is not None:
             blocked = [root in loop.blocked and (kind, root.sample.size) for kind, _, root, _ in loop.parameters]
@@ -211,27 +218,33 @@ class Source:
         labels = [_identifier(step.label or step.function.__name__) for step in self._steps(nest)]
         return list(dict.fromkeys(labels)) or ["copy"]
 
-    def _about(self, nest: Nest) -> list[str]:
+    def _about(self, nest: Nest) -> str:
         scopes: dict[str, dict[str, None]] = {}
         for step in self._steps(nest):
             scopes.setdefault(step.scope, {})[step.label or step.function.__name__] = None
         said = [f"{scope + ': ' if scope else ''}{', '.join(labels)}" for scope, labels in scopes.items()]
-        return [comment("; ".join(said))]
+        stored = ", ".join(filter(None, [self._path(store.variable) for store in nest.stores]))
+        return "; ".join([*said, *([f"into {stored}"] if stored else [])]) or "copy"
 
     def _copy(self, store: Store) -> None:
         if not store.variable.value.flags.c_contiguous:
             raise Inexpressible("a variable that does not lie row by row")
         target, source = self._address(self._target(store)), self._address(store.value)
-        self._lines.append(comment(f"{store.variable.name or 'a variable'} takes its new value"))
+        self._lines.append(comment(f"{self._path(store.variable) or 'a variable'} takes its new value"))
         self._lines.append(f"memcpy({target}, {source}, {store.variable.value.nbytes});")
 
 
 _SECTIONS = ("Everything that is computed.", "Updates of variables, called if their conditions hold.")
-_WORDS = """auto break case char const continue default do double else enum extern float for goto if inline int long
-    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm
-    typeof linux unix given host loop share first last at isnan isinf isfinite signbit memcpy"""
-_RESERVED = {*_WORDS.split(), *VARIABLES}
-"""Words that mean something else in C, or in the text around."""
+
+
+def _told(uses: Iterable[str]) -> list[str]:
+    """What a function is for, as comments."""
+    first, *others = uses
+    return [
+        comment(first),
+        *map(comment, others[:2]),
+        *([comment(f"and {len(others) - 2} more")] if others[2:] else []),
+    ]
 
 
 def _last_of_their_kind(flow: Flow) -> set[Value]:
@@ -250,8 +263,7 @@ def _last_of_their_kind(flow: Flow) -> set[Value]:
 
 
 def _identifier(name: str) -> str:
-    word = re.sub(r"\W+", "_", name.rpartition(".")[2], flags=re.ASCII).strip("_").lower() or "value"
-    return f"_{word}" if word[0].isdigit() else f"{word}_" if word in _RESERVED else word
+    return identifier(name.rpartition(".")[2])
 
 
 def _scope(root: Value) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ import numpy as np
 from tinygrad_bn.capturing.flow import Constant, Flow, Step, Store, Value, replaced
 from tinygrad_bn.capturing.native import indexing, rearranging
 from tinygrad_bn.capturing.native.dialect import Inexpressible
-from tinygrad_bn.ops import put
+from tinygrad_bn.capturing.passes import without_unused_steps
+from tinygrad_bn.ops import erf, put
 from tinygrad_bn.variables import Variable
 
 if TYPE_CHECKING:
@@ -27,7 +29,9 @@ def expanded(flow: Flow, *, constant: bool = False) -> Flow:
         flow: stays as it is.
         constant: take the variables for constants too.
     """
-    return _Expanding(flow, constant).flow
+    new = _Expanding(flow, constant).flow
+    without_unused_steps(new)
+    return new
 
 
 class Weight(Constant):
@@ -164,12 +168,35 @@ def _key(said: Any) -> Any:
 def _expansion(step: Step) -> Callable[[Writer], Value] | None:
     """How a step is said in other calls; None if it can stay."""
     function = step.function
+    if function is np.tanh and (x := _under_erf(step)) is not None:
+        return lambda write: write.made(erf, (x,), step.result.sample)
     if isinstance(function, partial) and function.args and function.args[0] is put:
         return lambda write: indexing.put_back(write, *step.args, **function.args[1])
     if function == np.ndarray.__getitem__:
         return indexing.taking(step)
     known = _EXPANSIONS.get(function)
     return None if known is None else lambda write: known(write, *step.args, **step.options)
+
+
+def _under_erf(step: Step) -> Value | None:
+    """The x of which this tanh gives erf(x), as `ops.erf` writes it.
+
+    That is tanh(b N(b^2) / D(b^2)), with b = min(max(x, -6), 6) and N(0) = 2 / sqrt(pi), the derivative of erf at 0.
+    """
+    product = _made_by(step.args[0], np.multiply)
+    bounded = product and _made_by(product.args[0], np.minimum, 6)
+    lowest = bounded and _made_by(bounded.args[0], np.maximum, -6)
+    ratio = product and _made_by(product.args[1], np.divide)
+    known = lowest and ratio and _made_by(ratio.args[0], np.add, 2 / math.sqrt(math.pi))
+    return lowest.args[0] if lowest and known and step.label == erf.__name__ else None
+
+
+def _made_by(value: Any, function: np.ufunc, number: float | None = None) -> Step | None:
+    """The step that makes a value, if that is this function, with this number as its second argument."""
+    step = value.origin if isinstance(value, Value) else None
+    if not isinstance(step, Step) or step.function is not function:
+        return None
+    return step if number is None or step.args[1] == number else None
 
 
 _EXPANSIONS: dict[Any, Callable[..., Value]] = {

@@ -17,7 +17,7 @@ from tinygrad_bn.capturing.native.dialect import Inexpressible, c_type, literal
 from tinygrad_bn.capturing.native.emitting import Source
 from tinygrad_bn.capturing.native.expanding import Weight, expanded
 from tinygrad_bn.capturing.native.portable import helpers
-from tinygrad_bn.capturing.passes import simplified
+from tinygrad_bn.capturing.native.wording import identifier, unique
 from tinygrad_bn.errors import CaptureError, DtypeError, SettingError
 from tinygrad_bn.files import replacing
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tinygrad_bn.module import Module
 
 _WIDTH = 110
+_QUOTING = set('"\\?')
 
 
 def export_c(model: Module, path: str | os.PathLike[str], x: Any = None, batch_size: int = 1) -> tuple[Path, Path]:
@@ -37,11 +38,12 @@ def export_c(model: Module, path: str | os.PathLike[str], x: Any = None, batch_s
     flow, expected = _inference(model, example)
     try:
         text = _Text(flow, re.sub(r"\W", "_", source.stem, flags=re.ASCII), example, expected, header.name)
+        texts = text.header(), text.source()
     except Inexpressible as error:
         raise CaptureError(f"export_c cannot write this model in C: {error} has no C text") from None
-    for target, said in ((header, text.header()), (source, text.source())):
+    for target, said in zip((header, source), texts, strict=True):
         with replacing(target) as part:
-            part.write_text(said, encoding="ascii", errors="backslashreplace")
+            part.write_text(said, encoding="utf-8")
     return source, header
 
 
@@ -53,6 +55,10 @@ def _paths(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     if not path.name or not re.match(r"[A-Za-z_]", path.name):
         raise SettingError(
             f"export_c expects a name that begins with a letter, as functions in C do; got {path.name!r}"
+        )
+    if not path.name.isprintable() or set(path.name) & _QUOTING:
+        raise SettingError(
+            f"export_c expects a name that #include can give, of letters and digits at best; got {path.name!r}"
         )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"export_c expects a folder that is there; got {str(path.parent)!r}: make it first")
@@ -92,6 +98,11 @@ def _inference(model: Any, x: NDArray[Any]) -> tuple[Flow, NDArray[Any]]:
         raise CaptureError("export_c expects a model that gives one array")
     (program,) = captured.programs
     flow = program.flow
+    if not np.isfinite(expected.value).all():
+        raise CaptureError(
+            "export_c expects a model that gives finite numbers for its example, by which the file checks itself: this "
+            "one gives NaN or infinity"
+        )
     if flow.stores or flow.feeds or flow.checks:
         raise CaptureError("export_c expects a model that neither updates variables nor draws in inference")
     return flow, expected.value
@@ -107,7 +118,7 @@ class _Portable(Source):
     def called(self, value: Value) -> str:
         """The path of a weight."""
         name = getattr(value.origin, "name", "") if isinstance(value.origin, Weight) else ""
-        return re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or super().called(value)
+        return identifier(name) if name else super().called(value)
 
 
 class _Text:
@@ -117,7 +128,7 @@ class _Text:
         self.name, self.example, self.expected, self.header_name = name, example, expected, header_name
         if example.dtype.char not in "fd" or expected.dtype.char not in "fd":
             raise DtypeError(f"export_c expects float32 or float64; got {example.dtype} and {expected.dtype}")
-        self._written = _Portable(simplified(expanded(flow, constant=True)))
+        self._written = _Portable(expanded(flow, constant=True))
         self._taken, self._given = c_type(example.dtype), c_type(expected.dtype)
         self._about = f"{' x '.join(map(str, example.shape))} numbers to {' x '.join(map(str, expected.shape))}"
 
@@ -129,8 +140,8 @@ class _Text:
         """The header: what can be called."""
         capitals = self.name.upper()
         return f"""/* A trained network, from {self._about}, row by row. */
-#ifndef {capitals}_H
-#define {capitals}_H
+#ifndef {capitals}_PREDICT_H
+#define {capitals}_PREDICT_H
 
 #ifdef __cplusplus
 extern "C" {{
@@ -169,12 +180,9 @@ enum {{ {capitals}_BATCH = {len(self.example)}, {capitals}_INPUTS = {self.exampl
 
     def _constants(self) -> dict[Value, str]:
         """The arrays of the file, and how they are called there."""
-        names: dict[Value, str] = {}
-        for value in self._written.given:
-            if value not in self._written.flow.arguments:
-                name = f"{self._written.called(value)}_values"
-                names[value] = name if name not in names.values() else f"{name}_{len(names)}"
-        return names
+        constants = [value for value in self._written.given if value not in self._written.flow.arguments]
+        taken: set[str] = set()
+        return {value: unique(f"{self._written.called(value)}_values", taken) for value in constants}
 
     def _weights(self) -> Iterator[str]:
         for value, name in self._constants().items():

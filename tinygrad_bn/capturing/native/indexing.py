@@ -111,9 +111,8 @@ def _inside(write: Writer, array: Value, length: int) -> Value:
     """The index counted from the front, and kept within the axis even where it is about to be refused."""
 
     def explain() -> Exception:
-        return IndexError(
-            f"{write.step.label or 'an index'} expects indices from {-length} to {length - 1}; got others"
-        )
+        operation, place = write.step.label or "an index", write.step.place
+        return IndexError(f"{operation} expects indices from {-length} to {length - 1}{f', {place}' if place else ''}")
 
     array = write(np.ndarray.astype, array, np.dtype(np.int64))
     if not isinstance(array.origin, Constant):

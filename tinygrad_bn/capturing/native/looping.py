@@ -14,12 +14,11 @@ from tinygrad_bn.capturing.native.fusing import Plan
 from tinygrad_bn.capturing.native.groups import Nest
 from tinygrad_bn.capturing.native.places import Strides, merged, packed
 from tinygrad_bn.capturing.native.sharing import Cut, cut
-from tinygrad_bn.capturing.native.wording import indented, passes
+from tinygrad_bn.capturing.native.wording import VARIABLES, indented, passes, unique
 
 _LONG = 2048  # terms from which on a sum of floats is taken in double
 _FEW = 4  # elements in a row, up to which several rows are computed at once
 _SHORT = 60  # characters of an expression that may stand inside another
-VARIABLES = "ijklmnopqrstuvw"
 
 Name = Callable[[Value], str]
 Pointer = tuple[Any, int]
@@ -61,7 +60,10 @@ class Loop:
         self._pointers: dict[Pointer, str] = {}
         self._targets: dict[Pointer, None] = {}
         self._roots: dict[Pointer, Value] = {}
+        self._held: dict[Pointer, dict[str, None]] = {}
         self._collect()
+        for pointer, names in self._held.items():
+            self._pointers[pointer] = self._numbered("_then_".join(names))
         self._axes = merged(nest.shape, [packed(nest.shape), *self._strides.values()])
         self.cut = None if portable else self._cut()
         self._portable = portable
@@ -84,10 +86,10 @@ class Loop:
         for result, gathering in self.nest.reductions.items():
             self._touch(gathering.operand, gathering.operand.shape)
             self._strides[result] = _gathered(gathering)
-            self._pointer(result, target=True)
+            self._goes_through(result, target=True)
         for value, root in self._writes:
             self._touch(value, value.shape)
-            self._pointer(root, target=True)
+            self._goes_through(root, target=True)
 
     def _cut(self) -> Cut | None:
         kinds = [(self.nest.reductions[result].kind, result.dtype.kind) for result in self.blocked]
@@ -113,24 +115,20 @@ class Loop:
             place = self.plan.place(operand)
             steps = zip(place.along(shape), shape, strict=True)
             self._strides[operand, shape] = tuple(step for step, length in steps if length != 1)
-            self._pointer(place.root, place.offset)
+            self._goes_through(place.root, place.offset)
 
-    def _pointer(self, root: Value, offset: int = 0, target: bool = False) -> str:
+    def _goes_through(self, root: Value, offset: int = 0, target: bool = False) -> None:
         pointer = self._location(root), offset
         if target:
             self._targets[pointer] = None
-        if pointer not in self._pointers:
-            self._pointers[pointer] = self._numbered(self._called(root))
-            self._roots[pointer] = root
-        return self._pointers[pointer]
+        self._roots.setdefault(pointer, root)
+        self._held.setdefault(pointer, {})[self._called(root)] = None
+
+    def _pointer(self, root: Value, offset: int = 0) -> str:
+        return self._pointers[self._location(root), offset]
 
     def _numbered(self, name: str) -> str:
-        number, unique = 1, name
-        while unique in self._names:
-            number += 1
-            unique = f"{name}_{number}"
-        self._names.add(unique)
-        return unique
+        return unique(name, self._names)
 
     def _lines(self) -> list[str]:
         gathering = _Gathering(len(self._axes))

@@ -12,6 +12,7 @@ _OF_LIBRARY = {
     "log": "log",
     "log1p": "log1p",
     "tanh": "tanh",
+    "erf": "erf",
     "arctan": "atan",
     "sin": "sin",
     "cos": "cos",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,8 +77,37 @@ def cast(text: Text, source: np.dtype[Any], target: np.dtype[Any]) -> Text:
 
 
 def comment(said: str) -> str:
-    """A line that is not C."""
-    return f"/* {said.replace('*/', '* /')} */"
+    """A line that is not C, in ASCII whatever it tells of."""
+    plain = said.encode("unicode_escape").decode("ascii")
+    return f"/* {plain.replace('*/', '* /').replace('/*', '/ *')} */"
+
+
+def identifier(said: str) -> str:
+    """A C identifier that says the same, and means nothing else in C or in the text around."""
+    word = re.sub(r"\W+", "_", said, flags=re.ASCII).strip("_").lower() or "value"
+    if word in _RESERVED or word.endswith(("_float", "_double", "_t")):  # as functions of ours, and types, are called
+        return f"{word}_"
+    return f"_{word}" if word[0].isdigit() else word
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """The name, with a number where it is taken; from now on it is."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name}_{number}"
+    taken.add(found)
+    return found
+
+
+VARIABLES = "ijklmnopqrstuvw"
+"""What the variables of loops are called."""
+_WORDS = """auto break case char const continue default do double else enum extern float for goto if inline int long
+    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm
+    typeof alignas alignof bool complex constexpr false nullptr static_assert thread_local true linux unix given host
+    loop share first last at isnan isinf isfinite isnormal isgreater isgreaterequal isless islessequal islessgreater
+    isunordered fpclassify signbit math_errhandling memcpy"""
+_RESERVED = {*_WORDS.split(), *VARIABLES}
 
 
 def passes(variable: str, first: int | str, last: int | str) -> str:
@@ -87,7 +117,7 @@ def passes(variable: str, first: int | str, last: int | str) -> str:
 
 def indented(lines: Sequence[str], level: int) -> list[str]:
     """The lines, so many levels deep."""
-    return ["    " * level + line for line in lines]
+    return ["    " * level + line if line else "" for line in lines]
 
 
 def wrapped(head: str, parts: Sequence[str], tail: str) -> list[str]:
