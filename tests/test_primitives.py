@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tinygrad_bn.errors import DtypeError
+from tinygrad_bn.errors import DtypeError, SettingError
 from tinygrad_bn.primitives import Function, Primitive, derived, primitive, ufunc
 
 
@@ -73,6 +73,62 @@ def test_settings_without_a_default_are_asked_for():
         TypeError, match="standardize expects 1 array and the settings axis, epsilon; epsilon is missing"
     ):
         tg.standardize(np.ones((2, 2)), axis=0)
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("f {x}", r"unknown setting 'x' in the label 'f {x}' of f\. Choices: axis, scale\."),
+        ("f {scal:g}", r"unknown setting 'scal' in the label .* of f\. Did you mean 'scale'\?"),
+        ("f {scale", r"the label 'f {scale' of f is no format: expected '}'"),
+    ],
+)
+def test_a_label_names_settings(label, message):
+    def f(x, *, scale=1.0, axis=()):
+        return scale * x
+
+    with pytest.raises(SettingError, match=message):
+        tg.primitive(label=label)(f)
+    assert tg.primitive(label="f {scale:g} {axis[0]}")(f).label == "f {scale:g} {axis[0]}"
+
+
+def test_an_array_by_name_is_answered_with_how_to_write_a_setting():
+    @primitive
+    def scaled(x, alpha=2.0):
+        return alpha * x
+
+    with pytest.raises(
+        TypeError, match=r"scaled expects 2 arrays; got 1 by position and alpha by name: write \(\*, alpha\) if it is"
+    ):
+        scaled(np.ones(2), alpha=3.0)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda g, y, x: g,
+        lambda g, y, x, *, scales: g,
+        lambda g, *, scale: g,
+        lambda g, y, x, scale, /: g,
+    ],
+)
+def test_a_rule_takes_what_it_is_called_with(rule):
+    cube = make_cube()
+    with pytest.raises(TypeError, match=r"cube calls its rules as rule\(g, y, x, scale=scale\); <lambda> takes"):
+        cube.defvjp(rule)
+    for right in (lambda g, y, x, scale: g, lambda *args, **settings: args[0], lambda g, y, *xs, scale: g):
+        cube.defvjp(right)
+    total = Primitive(lambda *xs, weight: xs[0], name="total")
+    with pytest.raises(
+        TypeError, match=r"total calls its rules as rule\(i, g, y, \*arrays, weight=weight\); <lambda> takes"
+    ):
+        total.defvjp_each(lambda i, g, y, *xs: g)
+
+
+def test_what_is_no_number_is_answered_in_our_words_by_a_users_primitive_too():
+    for text in ("a", np.array(["a"]), ["a"]):
+        with pytest.raises(DtypeError, match=r"^cube expects num"):
+            make_cube()(text)
 
 
 def test_as_many_rules_as_arrays():
@@ -225,8 +281,9 @@ def test_a_primitive_returns_one_array(result):
 
 
 def test_primitives_and_rules_are_functions():
-    with pytest.raises(TypeError, match="made of a function; got 3"):
-        tg.primitive(3)
+    for thing in (3, len, int):
+        with pytest.raises(TypeError, match="made of a function written in Python, or a NumPy ufunc; got"):
+            tg.primitive(thing)
     made = Primitive(lambda x: x)
     with pytest.raises(TypeError, match=r"defvjp expects functions.*; got 'rule'"):
         made.defvjp("rule")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from string import Formatter
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec
 
 import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.domains import Case, Domain, real
-from tinygrad_bn.errors import AxisError, DtypeError, ShapeError
+from tinygrad_bn.errors import AxisError, DtypeError, SettingError, ShapeError
 
 if TYPE_CHECKING:
     from tinygrad_bn.primitives import Primitive
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 _PLAIN = frozenset({int, float, bool, str, tuple, type(None)})
 _VARIADIC = 0x04  # the code flag of a function with *args
+NUMBERS = "fiubc"
+"""The kinds of the dtypes that a function takes."""
 
 
 class Traced:
@@ -35,7 +40,9 @@ class Function(Generic[P]):
 
     Attributes:
         label: what a drawn node says; `{setting}` is filled in. Plain ASCII.
-        arity: how many arrays it takes; None for any number.
+        aliases: other names that settings go by, and theirs.
+        arrays: the names of the arrays it takes; None for any number.
+        arity: how many that are.
         defaults: the settings that have a default.
         domain: where it is smooth, one `Domain` per array; the last one repeats.
         cases: the shapes and settings worth checking.
@@ -53,13 +60,14 @@ class Function(Generic[P]):
         module: str | None = None,
         doc: str | None = None,
         label: str | None = None,
+        aliases: Mapping[str, str] = MappingProxyType({}),
         domain: Sequence[Domain] = (real,),
         cases: Sequence[Case] = (),
         reference: Callable[..., Any] | None = None,
         expects: str = "shapes that broadcast together",
     ) -> None:
-        if not callable(forward):
-            raise TypeError(f"a primitive is made of a function; got {forward!r}")
+        if not isinstance(forward, (FunctionType, np.ufunc)):  # others do not say what they take
+            raise TypeError(f"a primitive is made of a function written in Python, or a NumPy ufunc; got {forward!r}")
         self.forward = forward
         self.__wrapped__ = forward
         self.__name__ = self.__qualname__ = name or forward.__name__
@@ -67,12 +75,22 @@ class Function(Generic[P]):
         self.__module__ = module or home
         self.__doc__ = doc or forward.__doc__
         self.label = label or self.__name__
-        self.arity, self.settings, self.defaults = _signature(forward)
-        self.known = frozenset(self.settings)
+        self.arrays, self.settings, self.defaults = _signature(forward)
+        self.arity = None if self.arrays is None else len(self.arrays)
+        self.known, self.aliases = frozenset(self.settings), aliases
+        self._expect_settings_in_the_label()
         self.lacking = len(self.defaults) < len(self.settings)  # it cannot be called without settings
         self.domain, self.cases = tuple(domain), tuple(cases) or (Case(),)
         self.reference, self.expects = reference, expects
         self.registry.append(self)
+
+    def _expect_settings_in_the_label(self) -> None:
+        try:
+            named = [re.split(r"[.\[]", name)[0] for _, name, _, _ in Formatter().parse(self.label) if name is not None]
+        except ValueError as error:
+            raise SettingError(f"the label {self.label!r} of {self.__name__} is no format: {error}") from None
+        for name in named:
+            names.expect("setting", name, self.known, f"the label {self.label!r} of {self.__name__}")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} {self.__name__}>"
@@ -99,6 +117,7 @@ class Function(Generic[P]):
         Raises:
             TypeError: too few or too many arguments, or an unknown setting; the message names the right ones.
         """
+        given = args
         if self.arity is None:
             if args and isinstance(args[0], (list, tuple)):
                 args, positional = tuple(args[0]), args[1:]
@@ -107,7 +126,8 @@ class Function(Generic[P]):
         else:
             args, positional = args[: self.arity], args[self.arity :]
             if len(args) < self.arity:
-                raise TypeError(f"{self.__name__} expects {self._usage()}; got {len(args)} by position")
+                came = f"{len(args)} by position{self._hint(params)}"
+                raise TypeError(f"{self.__name__} expects {self._usage()}; got {came}")
         if len(positional) > len(self.settings):
             raise TypeError(
                 f"{self.__name__} expects {self._usage()}; got {len(args) + len(positional)} positional arguments"
@@ -117,7 +137,10 @@ class Function(Generic[P]):
         else:
             filled = {**self.defaults, **dict(zip(self.settings, positional, strict=False)), **params}
         if len(filled) != len(self.settings) or filled.keys() != self.known:
-            wrong = [name for name in params if name not in self.settings]
+            wrong = [name for name in params if name not in self.known]
+            renamed = {self.aliases.get(name, name): value for name, value in params.items()}
+            if renamed.keys() != params.keys() and len(renamed) == len(params):
+                return self.sort_out(given, renamed)
             if wrong:
                 raise TypeError(names.unknown("argument", wrong[0], self.settings, f"{self.__name__}()"))
             missing = [name for name in self.settings if name not in filled]
@@ -130,34 +153,17 @@ class Function(Generic[P]):
         return args, filled
 
     def arrayed(self, args: Sequence[Any]) -> tuple[Any, ...]:
-        """The arguments with ndarrays in the places of lists and numbers.
-
-        Raises:
-            DtypeError: a list of Tensors, whose gradients would be lost.
-            ShapeError: nested lists of unequal lengths.
-        """
-        for arg in args:
-            if isinstance(arg, (list, tuple)) and any(isinstance(part, Traced) for part in arg):
-                raise DtypeError(f"{self.__name__} expects arrays; got a list of Tensors: join them with stack")
-        weak = np.float32 if any(isinstance(arg, Traced) for arg in args) else None  # Python's floats beside a Tensor
-        try:
-            arrays: tuple[Any, ...] = tuple(
-                arg if isinstance(arg, Traced) else np.asarray(arg, weak if type(_first(arg)) is float else None)
-                for arg in args
-            )
-        except ValueError:
-            raise ShapeError(f"{self.__name__} expects nested lists of equal lengths; got {args!r:.80}") from None
-        for arg, array in zip(args, arrays, strict=True):
-            if array.dtype == object:
-                raise DtypeError(f"{self.__name__} expects numbers; got {arg!r:.80} of type {type(arg).__name__}")
-        return arrays
+        """See the function `arrayed`."""
+        return arrayed(self.__name__, args)
 
     def explain(self, error: Exception, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Exception:
         """What was expected and what came, in place of NumPy's sentence."""
         came = " and ".join(map(_describe, arrays)) or "no arrays"
-        came += "".join(f", {name}={value!r}" for name, value in settings.items())
+        came += "".join(f", {name}={value!r:.80}" for name, value in settings.items())
         if isinstance(error, np.exceptions.AxisError | AxisError) or _misnamed(settings.get("axis"), arrays, error):
             return AxisError(f"{self.__name__} expects axes that the array has, each once; got {came}")
+        if isinstance(error, OverflowError):
+            return DtypeError(f"{self.__name__} expects numbers that the dtype of its arrays can hold; got {came}")
         if isinstance(error, TypeError):
             return DtypeError(
                 f"{self.__name__} expects numeric arrays that it can combine, and settings of their types; got {came}"
@@ -169,11 +175,40 @@ class Function(Generic[P]):
         arrays = "any number of arrays" if self.arity is None else f"{self.arity} array{'s' * (self.arity != 1)}"
         return f"{arrays} and the settings {', '.join(self.settings)}" if self.settings else arrays
 
+    def _hint(self, params: Mapping[str, Any]) -> str:
+        """What to do where an array was given by its name."""
+        named = [name for name in self.arrays or () if name in params]
+        return f" and {named[0]} by name: write (*, {named[0]}) if it is a setting, no array" if named else ""
 
-def _signature(forward: Callable[..., Any]) -> tuple[int | None, tuple[str, ...], dict[str, Any]]:
-    """How many arrays, which settings, and the settings' defaults."""
+
+def arrayed(name: str, args: Sequence[Any]) -> tuple[Any, ...]:
+    """The arguments of `name` with ndarrays in the places of all but Tensors.
+
+    Raises:
+        DtypeError: no numbers, or a list of Tensors, whose gradients would be lost.
+        ShapeError: nested lists of unequal lengths.
+    """
+    for arg in args:
+        if isinstance(arg, (list, tuple)) and any(isinstance(part, Traced) for part in arg):
+            raise DtypeError(f"{name} expects arrays; got a list of Tensors: join them with stack")
+    weak = np.float32 if any(isinstance(arg, Traced) for arg in args) else None  # Python's floats beside a Tensor
+    try:
+        arrays: tuple[Any, ...] = tuple(
+            arg if isinstance(arg, Traced) else np.asarray(arg, weak if type(_first(arg)) is float else None)
+            for arg in args
+        )
+    except ValueError:
+        raise ShapeError(f"{name} expects nested lists of equal lengths; got {args!r:.80}") from None
+    for arg, array in zip(args, arrays, strict=True):
+        if array.dtype.kind not in NUMBERS and not isinstance(arg, np.ndarray):
+            raise DtypeError(f"{name} expects numbers; got {arg!r:.80} of type {type(arg).__name__}")
+    return arrays
+
+
+def _signature(forward: Any) -> tuple[tuple[str, ...] | None, tuple[str, ...], dict[str, Any]]:
+    """The names of the arrays, None where there may be any number, of the settings, and the settings' defaults."""
     if isinstance(forward, np.ufunc):
-        return forward.nin, (), {}
+        return ("x", "y", "z")[: forward.nin], (), {}
     code = forward.__code__
     variables = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     arity = code.co_posonlyargcount or code.co_argcount
@@ -181,13 +216,13 @@ def _signature(forward: Callable[..., Any]) -> tuple[int | None, tuple[str, ...]
     positional = dict(zip(reversed(variables[: code.co_argcount]), reversed(forward.__defaults__ or ()), strict=False))
     defaults = {**positional, **(forward.__kwdefaults__ or {})}
     ordered = {name: defaults[name] for name in settings if name in defaults}
-    return None if code.co_flags & _VARIADIC else arity, settings, ordered
+    return None if code.co_flags & _VARIADIC else variables[:arity], settings, ordered
 
 
 def _describe(array: Any) -> str:
     if isinstance(array, (np.ndarray, Traced)):
         return f"{array.dtype} of shape {array.shape}"  # type: ignore[union-attr]
-    return repr(array)
+    return f"{array!r:.80}"
 
 
 def _misnamed(axis: Any, arrays: Sequence[Any], error: Exception) -> bool:
@@ -195,7 +230,7 @@ def _misnamed(axis: Any, arrays: Sequence[Any], error: Exception) -> bool:
     n = getattr(arrays[0], "ndim", 0) if arrays else 0
     if isinstance(axis, tuple):
         return n > 0 and len({a % n for a in axis}) < len(axis)
-    return isinstance(error, IndexError) and isinstance(axis, int) and not -n <= axis < n
+    return isinstance(error, (IndexError, OverflowError)) and isinstance(axis, int) and not -n <= axis < n
 
 
 def _first(nested: Any) -> Any:

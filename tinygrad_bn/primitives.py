@@ -16,13 +16,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
+from types import FunctionType
 from typing import Any, TypeAlias, overload
 
 import numpy as np
 
 from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
+from tinygrad_bn.functions import NUMBERS, P
 from tinygrad_bn.functions import Function as Function
-from tinygrad_bn.functions import P
 from tinygrad_bn.functions import Traced as Traced
 from tinygrad_bn.mode import current
 
@@ -31,6 +32,8 @@ Array: TypeAlias = Any
 
 Rule: TypeAlias = Callable[..., Any]
 _ndarray = np.ndarray
+_NUMBER = np.dtype(np.float64)  # what has no dtype of its own
+_ANY_ARRAYS, _ANY_SETTINGS = 0x04, 0x08  # the code flags of functions with *arrays and **settings
 
 
 class Primitive(Function[P]):
@@ -38,7 +41,6 @@ class Primitive(Function[P]):
 
     Attributes:
         rules: one per array, or None where there is no derivative.
-        linear: its rules read shapes, and of indices the values, but no numbers: an update cannot make them wrong.
         keeps_logits: its results remember what went in, for the losses.
         random: every call draws anew.
     """
@@ -49,13 +51,12 @@ class Primitive(Function[P]):
         self,
         forward: Callable[P, Any],
         *,
-        linear: bool = False,
         keeps_logits: bool = False,
         random: bool = False,
         **record: Any,
     ) -> None:
         super().__init__(forward, **record)
-        self.linear, self.keeps_logits, self.random = linear, keeps_logits, random
+        self.keeps_logits, self.random = keeps_logits, random
         self.differentiable = True
         self.rules = _MissingRules(self.__name__)
 
@@ -82,8 +83,8 @@ class Primitive(Function[P]):
         """
         try:
             result = self.forward(*arrays, **settings)
-        except (ValueError, TypeError, IndexError, AttributeError) as error:
-            if any(type(array) is not _ndarray for array in arrays):
+        except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+            if not isinstance(error, OverflowError) and any(type(array) is not _ndarray for array in arrays):
                 return self.evaluate(self.arrayed(arrays), settings)  # a forward may ask a number for its shape
             if isinstance(error, AttributeError):
                 raise
@@ -104,7 +105,8 @@ class Primitive(Function[P]):
     def explain(self, error: Exception, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Exception:
         """What was expected and what came, in place of NumPy's sentence."""
         said = isinstance(error, (ShapeError, DtypeError, SettingError))
-        theirs = not self.__module__.startswith("tinygrad_bn.") and "broadcast" not in str(error)
+        numbers = all(getattr(array, "dtype", _NUMBER).kind in NUMBERS for array in arrays)
+        theirs = not self.__module__.startswith("tinygrad_bn.") and "broadcast" not in str(error) and numbers
         return error if said or theirs else super().explain(error, arrays, settings)  # a user's own words are better
 
     def defvjp(self, *rules: Rule | None) -> None:
@@ -121,11 +123,27 @@ class Primitive(Function[P]):
         if self.arity is None or len(rules) != self.arity:
             takes = "an unknown number of arrays: use defvjp_each" if self.arity is None else f"{self.arity} arrays"
             raise TypeError(f"{self.__name__} takes {takes}; got {len(rules)} rules")
+        for rule in rules:
+            self._expect_rule(rule, "g", "y", *(self.arrays or ()))
         self.rules, self.differentiable = rules, any(rules)
 
     def defvjp_each(self, rule: Callable[..., Any]) -> None:
         """Give the derivative of a function of any number of arrays: `rule(i, g, y, *arrays, **settings)`."""
+        self._expect_rule(rule, "i", "g", "y")
         self.rules = _EachRule(rule)
+
+    def _expect_rule(self, rule: Rule | None, *leading: str) -> None:
+        """A rule that cannot take what it will be called with is answered now, not in the first backward pass."""
+        if not isinstance(rule, FunctionType):
+            return  # None, or what does not say what it takes
+        code = rule.__code__
+        known = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
+        lacks = [name for name in self.settings if name not in known and not code.co_flags & _ANY_SETTINGS]
+        if lacks or (code.co_argcount < len(leading) and not code.co_flags & _ANY_ARRAYS):
+            arrays = ["*arrays"] if self.arity is None else []
+            wanted = ", ".join([*leading, *arrays, *(f"{name}={name}" for name in self.settings)])
+            takes = ", ".join(known) or "nothing"
+            raise TypeError(f"{self.__name__} calls its rules as rule({wanted}); {rule.__name__} takes {takes}")
 
 
 class Derived(Function[P]):
@@ -140,8 +158,8 @@ class Derived(Function[P]):
             arrays = self.arrayed(arrays)
         try:
             result = self.forward(*arrays, **settings)
-        except (ValueError, TypeError, IndexError, AttributeError) as error:
-            if any(isinstance(array, (int, float)) for array in arrays):
+        except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+            if any(not isinstance(array, (_ndarray, Traced)) for array in arrays):
                 return self(*self.arrayed(arrays), **settings)
             if isinstance(error, (AttributeError, SettingError)):
                 raise

@@ -63,7 +63,7 @@ def smooth(arrays: list[np.ndarray]) -> list[int]:
 
 def recorded(function: Function[Any], case: Case, arrays: list[np.ndarray]) -> tuple[list[Tensor], Tensor]:
     """The arrays as Tensors, and what the function makes of them, which remembers them."""
-    tensors = [Tensor(array, requires_grad=array.dtype.kind == "f") for array in arrays]
+    tensors = [Tensor(np.asarray(array), requires_grad=array.dtype.kind == "f") for array in arrays]
     return tensors, function(*tensors, **settings(function, case))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_bn as tg
 from tests.ops.defaults import DEFAULTS
-from tests.ops.kinks import KINKS
+from tests.ops.kinks import BRANCHES, KINKS, RULES
 from tinygrad_bn import ops
 
 torch = pytest.importorskip("torch", exc_type=ImportError)
@@ -62,3 +62,14 @@ def test_kinks_are_pytorchs(kink):
     for name, g in zip(point, found, strict=True):
         expected = (kink.theirs or kink.derivative)[name]
         np.testing.assert_array_equal(np.squeeze(g.numpy()), expected)
+
+
+CURVED = ("elu", "selu", "celu", "softsign")
+
+
+@pytest.mark.parametrize("kink", [kink for kink in RULES[BRANCHES] if kink.expression.startswith(CURVED)], ids=str)
+def test_pytorchs_second_derivative_is_0_where_a_curved_branch_begins(kink):
+    x = torch.tensor(kink.at["x"], dtype=torch.float64, requires_grad=True)
+    (first,) = torch.autograd.grad(floating(kink.torch, THEIRS, x=x), x, create_graph=True)
+    (second,) = torch.autograd.grad(first, x)
+    assert second == 0

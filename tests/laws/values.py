@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 from tests.laws.lawbook import draws_nothing, law
-from tests.laws.subjects import domains, elementwise, is_random, pulled, recorded, sample, settings, smooth, vertices
+from tests.laws.subjects import (
+    domains,
+    elementwise,
+    generator,
+    is_random,
+    pulled,
+    recorded,
+    sample,
+    settings,
+    smooth,
+    vertices,
+)
 from tinygrad_bn.tensors import Tensor
 
 EPS = {np.float32: np.finfo(np.float32).eps, np.float64: np.finfo(np.float64).eps}
@@ -83,6 +94,39 @@ def settings_are_weak(function, case):
     for strong in (np.float64, np.array):
         chosen = {k: strong(v) if isinstance(v, float) else v for k, v in settings(function, case).items()}
         assert function(*sample(function, case, np.float32), **chosen).dtype != np.float64
+
+
+INTEGERS = (np.int8, np.uint8, np.int32, np.uint64, np.bool)
+
+
+def _whole(function, case, dtype):
+    """As `sample`, with whole numbers of all sizes that the dtype has in the place of real ones; one layout for all."""
+    arrays, rng = sample(function, case), generator(function, case)
+    low, high = (0, 1) if dtype is np.bool else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    numbers = np.array([low, low // 2, 0, 1, 3 % (high + 1), high - high // 4, high], dtype)
+    return [rng.choice(numbers, array.shape) if array.dtype.kind == "f" else array for array in arrays]
+
+
+def _makes_floats_of_integers(function, case):
+    if not _keeps_the_dtype(function, case) or not smooth(sample(function, case)):
+        return False
+    ones = [array.astype(np.int64) if array.dtype.kind == "f" else array for array in sample(function, case)]
+    return function(*map(np.ones_like, ones), **settings(function, case)).dtype.kind == "f"
+
+
+@law(_makes_floats_of_integers)
+def integers_are_numbers(function, case):
+    """What makes floats of integers and truth values gives what the same numbers give as floats, on Tensors too."""
+    chosen = settings(function, case)
+    for dtype in INTEGERS:
+        whole = _whole(function, case, dtype)
+        with np.errstate(all="ignore"):  # such as that of a float16, in which NumPy gives the exponential of an int8
+            result, on_tensors = function(*whole, **chosen), function(*map(Tensor, whole), **chosen)
+            exact = function(*(array.astype(np.float64) for array in whole), **chosen).astype(result.dtype)
+        np.testing.assert_array_equal(on_tensors.value, result)
+        assert on_tensors.dtype == result.dtype
+        tolerance = 16 * float(np.finfo(result.dtype).eps)
+        np.testing.assert_allclose(result, exact, rtol=tolerance, atol=tolerance)
 
 
 @law(lambda function, case: isinstance(function.forward, np.ufunc) and function.arity == 2)

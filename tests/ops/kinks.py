@@ -42,8 +42,10 @@ def _number(value: Any) -> str:
     return f"[{', '.join(map(_number, value))}]" if isinstance(value, list) else f"{value:.6g}"
 
 
+BRANCHES = "At 0 a piecewise activation takes its x <= 0 branch"
+
 RULES = {
-    "At 0 a piecewise activation takes its x <= 0 branch": [
+    BRANCHES: [
         Kink("relu(x)", {"x": 0.0}, {"x": 0.0}, "F.relu(x)"),
         Kink("leaky_relu(x)", {"x": 0.0}, {"x": 0.3}, "F.leaky_relu(x, 0.3)"),
         Kink("prelu(x, alpha)", {"x": 0.0, "alpha": 0.25}, {"x": 0.25, "alpha": 0.0}, "F.prelu(x, alpha)"),
@@ -72,6 +74,10 @@ RULES = {
         Kink("max(x)", {"x": [1.0, 3.0, 3.0]}, {"x": [0.0, 0.5, 0.5]}, "torch.amax(x)"),
         Kink("min(x)", {"x": [1.0, 1.0, 1.0]}, {"x": [1 / 3, 1 / 3, 1 / 3]}, "torch.amin(x)"),
     ],
+    "Where NaN has won nobody gets the derivative, for NaN is equal to nothing": [
+        Kink("max(x)", {"x": [nan, 1.0, 2.0]}, {"x": [0.0, 0.0, 0.0]}, "torch.amax(x)", {"x": [nan, nan, nan]}),
+        Kink("min(x)", {"x": [nan, 1.0, 2.0]}, {"x": [0.0, 0.0, 0.0]}, "torch.amin(x)", {"x": [nan, nan, nan]}),
+    ],
     "`clip` passes the derivative at its bounds": [
         Kink("clip(x, -1, 1)", {"x": -1.0}, {"x": 1.0}, "torch.clip(x, -1, 1)"),
         Kink("clip(x, -1, 1)", {"x": 1.0}, {"x": 1.0}, "torch.clip(x, -1, 1)"),
@@ -87,6 +93,7 @@ RULES = {
         Kink("power(x, 2)", {"x": 0.0}, {"x": 0.0}, "x**2"),
         Kink("power(x, 1)", {"x": 0.0}, {"x": 1.0}, "x**1"),
         Kink("power(x, 0)", {"x": 0.0}, {"x": 0.0}, "x**0"),
+        Kink("power(x, 0)", {"x": 1e-40}, {"x": 0.0}, "x**0"),
         Kink("power(x, 0.5)", {"x": 0.0}, {"x": inf}, "x**0.5"),
         Kink("power(x, y)", {"x": 0.0, "y": 2.0}, {"x": 0.0, "y": 0.0}, "x**y"),
         Kink("power(x, y)", {"x": 0.0, "y": 0.0}, {"x": 0.0, "y": 0.0}, "x**y"),

@@ -67,6 +67,13 @@ def test_the_gradient_of_indexing_can_be_differentiated():
     np.testing.assert_allclose(tg.hessian(cubed)(x), [[6, 0], [0, 2 * 12]])
 
 
+def test_take_with_truth_values_is_a_mask():
+    for truths in ([True, False], ROWS, tg.tensor(ROWS)):
+        np.testing.assert_array_equal(tg.take(tg.tensor(X), truths, 0).numpy(), X[ROWS])
+    with pytest.raises(IndexError, match="take expects an axis that x has, and indices inside it"):
+        tg.take(X, [True, False, True], 0)
+
+
 def test_take_and_put_are_adjoint():
     rng = np.random.default_rng(1)
     x, v, indices = rng.uniform(size=(4, 3)), rng.uniform(size=(5, 3)), rng.integers(-4, 4, 5)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tests.ops.kinks import KINKS, table
+from tests.ops.kinks import BRANCHES, KINKS, RULES, table
 from tinygrad_bn import ops
 
 SEMANTICS = Path(__file__).parents[2] / "docs" / "semantics.md"
@@ -28,6 +28,34 @@ def test_the_derivative_is_that_of_the_table(kink, dtype):
     for name, first, second in zip(point, on_arrays, on_tensors, strict=True):
         np.testing.assert_array_equal(first.numpy(), np.array(kink.derivative[name], dtype))
         np.testing.assert_array_equal(second.numpy(), first.numpy())
+
+
+def second_derivatives(expression, point):
+    """By each pair of names, the derivative of the derivative of the sum."""
+    point = {name: tg.tensor(np.asarray(at), requires_grad=True) for name, at in point.items()}
+    wanted = list(point.values())
+    found = []
+    for first in tg.gradients(tg.sum(value(expression, point)), wanted, create_graph=True):
+        seconds = tg.gradients(tg.sum(first), wanted, allow_unused=True) if first.requires_grad else [None]
+        found += [0.0 if second is None else float(second) for second in seconds]
+    return found
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kink", RULES[BRANCHES], ids=str)
+def test_the_second_derivatives_at_a_kink_are_those_of_the_branch_below(kink, dtype):
+    at = {name: dtype(number) for name, number in kink.at.items()}
+    below = {**at, "x": np.nextafter(at["x"], dtype(-inf))}
+    np.testing.assert_allclose(second_derivatives(kink.expression, at), second_derivatives(kink.expression, below))
+
+
+def test_the_second_derivatives_of_a_power_are_0_where_their_limit_would_be_no_number():
+    np.testing.assert_array_equal(second_derivatives("power(x, y)", {"x": 0.0, "y": 0.0}), [0, 0, 0, 0])
+    np.testing.assert_array_equal(second_derivatives("power(x, x)", {"x": 0.0}), [0])
+    assert tg.grad(tg.power)(np.float32(1e-42), np.float32(0)) == 0
+    for x in (np.float32(1e-42), np.float32(0), 0.0):
+        for expression in ("power(x, 0)", "power(x, 1)", "power(x, 1.0)"):
+            np.testing.assert_array_equal(second_derivatives(expression, {"x": x}), [0])
 
 
 def test_a_product_with_two_zeros_is_right_to_the_second_order():

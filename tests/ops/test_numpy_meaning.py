@@ -8,8 +8,6 @@ import pytest
 import tinygrad_bn as tg
 
 X = np.arange(24.0).reshape(2, 3, 4) / 7 - 1.5
-MATRIX = X[0]
-VECTOR = X[0, 0]
 MASK = X > 0
 INDICES = np.array([[2, 0], [1, 1]])
 
@@ -18,7 +16,8 @@ sum(x) | sum(x, 1) | sum(x, (0, 2)) | sum(x, axis=-1, keepdims=True) | sum(x, ax
 mean(x) | mean(x, 1) | mean(x, (0, -1)) | mean(x, axis=2, keepdims=True)
 var(x) | var(x, 0) | var(x, axis=(1, 2), ddof=1) | std(x) | std(x, 0) | std(x, axis=-1, ddof=1, keepdims=True)
 max(x) | max(x, 1) | max(x, axis=(0, 1), keepdims=True) | min(x) | min(x, 0) | min(x, axis=-1, keepdims=True)
-prod(x) | prod(x, 1) | prod(x, axis=(0, 2), keepdims=True) | prod(x, axis=())
+prod(x) | prod(x, 1) | prod(x, axis=(0, 2), keepdims=True) | prod(x, axis=()) | prod(x[:0], 0) | prod(x[:1], 0)
+prod(x[0, 0, 0], 0) | prod(x[0, 0, 0], -1, keepdims=True) | sum(x[0, 0, 0], 0)
 cumsum(x) | cumsum(x, 1) | cumsum(x, axis=-1)
 argmax(x) | argmax(x, 1) | argmin(x) | argmin(x, axis=-1)
 all(mask) | all(mask, 1) | any(mask, axis=(0, 2), keepdims=True)
@@ -28,10 +27,10 @@ squeeze(x[:1]) | squeeze(x[:1, :, :1], 2) | squeeze(x[:1, :, :1], axis=(0, -1))
 expand_dims(x, 0) | expand_dims(x, -1) | expand_dims(x, (0, 2))
 broadcast_to(v, (3, 4)) | broadcast_to(v, (2, 1, 4)) | flip(x) | flip(x, 1) | flip(x, axis=(0, 2))
 concatenate([x, x]) | concatenate((x, x), 1) | concatenate([x, x[:1]], axis=0) | concatenate([m, v], None)
-stack([m, m]) | stack([m, m], 1) | stack((m, m), axis=-1)
+stack([m, m]) | stack([v, range(4)]) | stack([m, m], 1) | stack((m, m), axis=-1)
 split(x, 2) | split(x, 2, 2) | split(x, [1, 2], axis=1) | split(x, [], 1) | split(x, [1, 9], -1)
 pad(m, 1) | pad(m, (1, 2)) | pad(m, ((1, 0), (0, 2)), "constant", constant_values=5) | pad(m, [[2], [1]])
-take(x, 3) | take(x, i) | take(x, i, 1) | take(x, [0, -1], axis=0) | take(v, [])
+take(x, 3) | take(x, range(3)) | take(x, i) | take(x, i, 1) | take(x, [0, -1], axis=0) | take(v, [])
 where(mask, x, 0.0) | where(x > 0, x, -x) | where(True, v, m)
 clip(x, -1, 1) | clip(x, None, 0.5) | clip(x, a_min=0, a_max=None) | clip(x, [[0.1], [0], [-1]], [0, 1, 2, 0.5])
 maximum(x, v) | minimum(x, 0.5) | power(x, 2) | power(x, 3.0)
@@ -54,8 +53,8 @@ def calls(text=CALLS):
     return [call.strip() for line in text.strip().splitlines() for call in line.split(" | ")]
 
 
-def evaluate(call, functions, wrap=lambda array: array):
-    names = {"x": X, "m": MATRIX, "v": VECTOR, "mask": MASK, "i": INDICES}
+def evaluate(call, functions, wrap=lambda array: array, x=X):
+    names = {"x": x, "m": x[0], "v": x[0, 0], "mask": MASK, "i": INDICES}
     return eval(f"f.{call}", {"f": functions, "inf": np.inf}, {name: wrap(array) for name, array in names.items()})
 
 
@@ -83,9 +82,52 @@ def test_numpys_function_on_tensors(call):
     assert_same(evaluate(call, np, tg.tensor), evaluate(call, np))
 
 
+def whole(dtype):
+    """Integers of all sizes that the dtype has, or truth values."""
+    low, high = (0, 1) if dtype is np.bool else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    numbers = np.array([low, low // 2, 0, 1, 3 % (high + 1), high // 2, high], dtype)
+    return np.random.default_rng(0).choice(numbers, X.shape)
+
+
+@pytest.mark.parametrize("wrap", [np.array, tg.tensor])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64, np.bool])
+@pytest.mark.parametrize("call", calls())
+def test_integers_and_truth_values_give_numpys_numbers_in_numpys_dtype(call, dtype, wrap):
+    x = whole(dtype)
+    with np.errstate(all="ignore"):  # a warning would be NumPy's too
+        try:
+            expected = evaluate(call, np, x=x)
+        except (TypeError, ValueError):
+            with pytest.raises((TypeError, ValueError)):
+                evaluate(call, OURS, wrap, x)
+        else:
+            assert_same(evaluate(call, OURS, wrap, x), expected)
+
+
+def test_where_of_a_condition_alone_gives_the_places_where_it_is_true():
+    for ours, theirs in zip(np.where(tg.tensor(X) > 0), np.where(X > 0), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_bounds_go_by_both_of_numpys_names():
+    for array in (X, tg.tensor(X)):
+        assert_same(tg.clip(array, min=-0.5, max=[0, 1, 2, 0.5]), np.clip(X, -0.5, [0, 1, 2, 0.5]))
+        assert_same(tg.clip(array, max=0), np.clip(X, None, 0))
+    with pytest.raises(TypeError, match=r"unknown argument 'min' in clip\(\)"):
+        tg.clip(X, a_min=0, min=0)
+
+
+def test_a_bound_that_no_integer_of_the_dtype_is_beyond_bounds_nothing():
+    x = np.array([0, 3, 255], np.uint8)
+    for array in (x, tg.tensor(x)):
+        assert_same(tg.clip(array, -1, 300), x)
+        assert_same(tg.clip(array, -1, 3), np.array([0, 3, 3], np.uint8))
+
+
 LISTS = """
 sum([1.0, 2.0]) | mean([[1, 2], [3, 4]], 0) | max((3, 1)) | std([1, 2, 3]) | var([1, 2, 4]) | prod([2, 3])
-squeeze([[1]]) | stack([1.0, 2.0]) | maximum([1, 5], 3) | where([True, False], 1.0, 2.0) | matmul([[1, 2]], [[3], [4]])
+squeeze([[1]]) | squeeze(range(1)) | take(range(5), range(2))
+stack([1.0, 2.0]) | maximum([1, 5], 3) | where([True, False], 1.0, 2.0) | matmul([[1, 2]], [[3], [4]])
 reshape([1, 2, 3, 4], (2, 2)) | take([5, 6], 1) | cumsum([1, 2]) | exp(2.0) | mean(3.0)
 """
 

@@ -215,3 +215,12 @@ def test_normal_and_uniform_have_their_moments():
     even = tg.ops.random.uniform(shape=(N,), low=-1.0, high=3.0, dtype=np.float32, rng=rng)
     assert -1 <= even.min() <= even.max() <= 3
     assert abs(even.mean() - 1) <= FIVE_SIGMA * 4 / np.sqrt(12)
+
+
+@pytest.mark.parametrize("function", [tg.dropout, tg.alpha_dropout, tg.rrelu])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.bool])
+def test_integers_and_truth_values_are_taken_as_floats(function, dtype):
+    whole, settings = np.array([0, 1, 1, 0], dtype), (0.25, 0.5) if function is tg.rrelu else (0.5,)
+    drawn = function(whole.astype(np.float64), *settings, seed=1)
+    np.testing.assert_array_equal(function(whole, *settings, seed=1), drawn)
+    np.testing.assert_array_equal(function(tg.tensor(whole), *settings, seed=1).numpy(), drawn)

@@ -1,7 +1,8 @@
 """Activation functions: a formula, its rule, its source, next.
 
 Where a function is written with max(x, 0) and min(x, 0) instead of a choice, that is for speed: choosing by a mask
-costs ten times as much. At a kink every function takes its x <= 0 branch (docs/semantics.md).
+costs ten times as much. At a kink every function takes its x <= 0 branch, in derivatives of every order
+(docs/semantics.md).
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import numpy as np
 
 from tinygrad_bn.domains import Case, away_from, interval
 from tinygrad_bn.errors import SettingError
-from tinygrad_bn.ops.arithmetic import minimum
+from tinygrad_bn.ops.arithmetic import negative_part
 from tinygrad_bn.ops.constants import zeros_like
-from tinygrad_bn.ops.elementary import abs, erf, exp, square, tanh
+from tinygrad_bn.ops.dtypes import floats
+from tinygrad_bn.ops.elementary import erf, exp, square, tanh
 from tinygrad_bn.ops.reductions import sum, summed
 from tinygrad_bn.primitives import Array, derived, primitive
 
@@ -39,6 +41,7 @@ relu.defvjp(lambda g, y, x: g * (y > 0))
 )
 def leaky_relu(x: Array, /, alpha: float = 0.3) -> Array:
     """x where x > 0, else alpha * x.  Reference: Maas et al. (2013)."""
+    x = floats(x)
     return np.maximum(x, zeros_like(x)) + alpha * np.minimum(x, zeros_like(x))
 
 
@@ -61,7 +64,7 @@ def prelu(x: Array, alpha: Array, /) -> Array:
     return np.maximum(x, zeros_like(x)) + alpha * np.minimum(x, zeros_like(x))
 
 
-prelu.defvjp(lambda g, y, x, alpha: g * _slope(x, alpha), lambda g, y, x, alpha: g * minimum(x, zeros_like(x)))
+prelu.defvjp(lambda g, y, x, alpha: g * _slope(x, alpha), lambda g, y, x, alpha: g * negative_part(x))
 
 
 @primitive(
@@ -80,6 +83,7 @@ def elu(x: Array, /, alpha: float = 1.0) -> Array:
     """
     if alpha < 0:
         raise SettingError(f"elu expects alpha >= 0; got {alpha!r}")
+    x = floats(x)
     below = alpha * np.expm1(np.minimum(x, zeros_like(x)))
     return np.maximum(x, below) if alpha <= 1 else np.maximum(x, zeros_like(x)) + below  # the first is one pass less
 
@@ -89,7 +93,7 @@ elu.defvjp(lambda g, y, x, *, alpha: g * _exponential_slope(x, y, alpha, 1.0))
 
 def _exponential_slope(x: Array, y: Array, alpha: float, scale: float) -> Array:
     """`scale` where x > 0, else y + alpha, which is alpha * exp(x)."""
-    below = minimum(y, zeros_like(y)) + alpha
+    below = negative_part(y) + alpha
     return below if alpha == scale else below + (scale - alpha) * (x > 0).astype(x.dtype)
 
 
@@ -100,6 +104,7 @@ def _exponential_slope(x: Array, y: Array, alpha: float, scale: float) -> Array:
 )
 def selu(x: Array, /) -> Array:
     """scale * elu(x, alpha), the pair that keeps mean 0 and variance 1.  Reference: Klambauer et al. (2017), Eq. 2."""
+    x = floats(x)
     return SELU_SCALE * np.maximum(x, zeros_like(x)) + (SELU_SCALE * SELU_ALPHA) * np.expm1(
         np.minimum(x, zeros_like(x))
     )
@@ -124,16 +129,18 @@ def celu(x: Array, /, alpha: float = 1.0) -> Array:
     """
     if not alpha > 0:
         raise SettingError(f"celu expects alpha > 0; got {alpha!r}")
+    x = floats(x)
     below = np.maximum(np.minimum(x, zeros_like(x)), -200 * alpha)  # from there on exp is too small for any dtype
     return np.maximum(x, zeros_like(x)) + alpha * np.expm1(below / alpha)
 
 
-celu.defvjp(lambda g, y, x, *, alpha: g * (minimum(y, zeros_like(y)) / alpha + 1))
+celu.defvjp(lambda g, y, x, *, alpha: g * (negative_part(y) / alpha + 1))
 
 
 @primitive(keeps_logits=True, reference=lambda x: 1 / (1 + np.exp(-x)))
 def sigmoid(x: Array, /) -> Array:
     """1 / (1 + exp(-x)), accurate in both tails."""
+    x = floats(x)
     return np.exp(np.minimum(x, zeros_like(x))) / (1 + np.exp(-np.abs(x)))
 
 
@@ -147,7 +154,7 @@ sigmoid.defvjp(lambda g, y, x: g * (y * (1 - y)))
 )
 def hard_sigmoid(x: Array, /) -> Array:
     """relu6(x + 3) / 6.  Reference: Courbariaux et al. (2015), with Keras 3's slope."""
-    return np.minimum(np.maximum(x + 3, 0), 6) / 6
+    return np.minimum(np.maximum(floats(x) + 3, 0), 6) / 6
 
 
 hard_sigmoid.defvjp(lambda g, y, x: g / 6 * ((x > -3) & (x < 3)))
@@ -156,6 +163,7 @@ hard_sigmoid.defvjp(lambda g, y, x: g / 6 * ((x > -3) & (x < 3)))
 @primitive(reference=lambda x: np.logaddexp(x, 0))
 def softplus(x: Array, /) -> Array:
     """log(1 + exp(x)), without overflow.  Reference: Dugas et al. (2001)."""
+    x = floats(x)
     return np.maximum(x, zeros_like(x)) + np.log1p(np.exp(-np.abs(x)))
 
 
@@ -177,7 +185,8 @@ def mish(x: Array, /) -> Array:
 @derived(domain=(away_from(0.0),), reference=lambda x: x / (1 + np.abs(x)))
 def softsign(x: Array, /) -> Array:
     """x / (1 + |x|).  Reference: Glorot and Bengio (2010)."""
-    return x / (1 + abs(x))
+    x = floats(x)
+    return x / (1 + (x - 2 * negative_part(x)))
 
 
 @derived(
@@ -189,7 +198,14 @@ def softsign(x: Array, /) -> Array:
     ),
 )
 def gelu(x: Array, /, approximate: bool = False) -> Array:
-    """x * Phi(x), Phi the normal distribution; `approximate` by a tanh.  Reference: Hendrycks and Gimpel (2016)."""
+    """x * Phi(x), Phi the normal distribution; `approximate` by a tanh.  Reference: Hendrycks and Gimpel (2016).
+
+    Raises:
+        ValueError: `approximate` is neither True nor False.
+    """
+    if approximate is not True and approximate is not False:
+        raise SettingError(f"gelu expects approximate=True or approximate=False; got {approximate!r}")
+    x = floats(x)
     if approximate:
         return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * square(x))))
     return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
@@ -207,6 +223,7 @@ _softmax_cases = (Case((3, 4)), Case((2, 3, 4), axis=1), Case((4,)))
 )
 def softmax(x: Array, /, axis: int = -1) -> Array:
     """exp(x) / sum(exp(x)) along `axis`, without overflow.  Reference: Bridle (1990)."""
+    x = floats(x)
     scaled = np.exp(x - np.maximum.reduce(x, axis=axis, keepdims=True))
     return scaled / summed(scaled, axis, True)
 
@@ -222,6 +239,7 @@ softmax.defvjp(lambda g, y, x, *, axis: y * (g - sum(g * y, axis=axis, keepdims=
 )
 def log_softmax(x: Array, /, axis: int = -1) -> Array:
     """x - log(sum(exp(x))) along `axis`, without overflow."""
+    x = floats(x)
     shifted = x - np.maximum.reduce(x, axis=axis, keepdims=True)
     return shifted - np.log(summed(np.exp(shifted), axis, True))
 

@@ -8,14 +8,15 @@ import numpy as np
 
 from tinygrad_bn.domains import Case, away_from, boolean, interval, positive, real
 from tinygrad_bn.errors import DtypeError
-from tinygrad_bn.ops.elementary import log
+from tinygrad_bn.ops.constants import zeros_like
+from tinygrad_bn.ops.elementary import abs, log
 from tinygrad_bn.primitives import Array, primitive, ufunc
 
 _never_equal = (interval(0.5, 1.0), interval(-1.0, 0.4))  # the one never meets the other
 _between_multiples = (interval(1.65, 1.75), interval(0.9, 1.6))  # the quotient lies between 1 and 2
 
-add = ufunc(np.add, "x + y", lambda g, z, x, y: g, lambda g, z, x, y: g, label="+", linear=True)
-subtract = ufunc(np.subtract, "x - y", lambda g, z, x, y: g, lambda g, z, x, y: -g, label="-", linear=True)
+add = ufunc(np.add, "x + y", lambda g, z, x, y: g, lambda g, z, x, y: g, label="+")
+subtract = ufunc(np.subtract, "x - y", lambda g, z, x, y: g, lambda g, z, x, y: -g, label="-")
 multiply = ufunc(np.multiply, "x * y", lambda g, z, x, y: g * y, lambda g, z, x, y: g * x, label="*")
 divide = ufunc(
     np.divide,
@@ -25,21 +26,24 @@ divide = ufunc(
     label="/",
     domain=(real, positive),
 )
-negative = ufunc(np.negative, "-x", lambda g, y, x: -g, label="-", linear=True)
+negative = ufunc(np.negative, "-x", lambda g, y, x: -g, label="-")
 power = ufunc(
     np.power,
     "x ** y; at x = 0 the derivative to y is 0, and at y = 0 the derivative to x is 0",
-    lambda g, z, x, y: g * (y * power(_base(x, y), y - 1)),
-    lambda g, z, x, y: g * (z * log(x + (x == 0))),
+    lambda g, z, x, y: _to_base(g, x, y),
+    lambda g, z, x, y: g * (z * log(x + (x == 0)) * (x != 0)),
     label="**",
     domain=(positive, interval(-2.0, 2.0)),
     expects="shapes that broadcast together, and of integers no negative powers",
 )
 
 
-def _base(x: Array, y: Array) -> Array:
-    """x, but 1 where x and y are both 0, and 0 * x ** -1 would be no number."""
-    return x if isinstance(y, (int, float)) and y != 0 else x + ((x == 0) & (y == 0))
+def _to_base(g: Array, x: Array, y: Array) -> Array:
+    """g * y * x ** (y - 1), but 0 where y is 0 and x so small that 1 / x is infinite: 0 * inf would be no number."""
+    if isinstance(y, (int, float)):
+        return g * (y * power(x, y - 1)) if y else g * 0
+    lost = (y == 0) & (abs(x) < np.finfo(x.dtype).tiny)
+    return g * (y * power(x + lost, y - 1) * logical_not(lost))
 
 
 floor_divide = ufunc(
@@ -82,20 +86,38 @@ minimum = ufunc(
 )
 
 
+@primitive(label="min(x, 0)", domain=(away_from(0.0),), reference=lambda x: np.where(x > 0, 0.0, x))
+def negative_part(x: Array, /) -> Array:
+    """min(x, 0); at 0 the derivative is 1, of the branch below, as that of `clip` is."""
+    return np.minimum(x, zeros_like(x))
+
+
+negative_part.defvjp(lambda g, y, x: g * (x <= 0))
+
+
 @primitive(
     label="clip {a_min} {a_max}",
     domain=(away_from(-1, 1),),
+    aliases={"min": "a_min", "max": "a_max"},
     cases=(Case(a_min=-1.0, a_max=1.0), Case(a_min=-1.0), Case(a_max=1.0)),
     reference=lambda x, a_min, a_max: np.clip(x, a_min, a_max),
 )
 def clip(x: Array, /, a_min: Array | None = None, a_max: Array | None = None) -> Array:
     """min(max(x, a_min), a_max), either bound left out by None; at the bounds the derivative is 1.
 
-    A bound may be an array. For bounds that need a gradient of their own there are `maximum` and `minimum`.
+    A bound may be an array, and may be called min or max, as in NumPy. For bounds that need a gradient of their own
+    there are `maximum` and `minimum`.
     """
     if a_min is not None:
-        x = np.maximum(x, a_min)
-    return x if a_max is None else np.minimum(x, a_max)
+        x = np.maximum(x, max(a_min, np.iinfo(x.dtype).min) if _counts(x, a_min) else a_min)
+    if a_max is not None:
+        x = np.minimum(x, min(a_max, np.iinfo(x.dtype).max) if _counts(x, a_max) else a_max)
+    return x
+
+
+def _counts(x: Array, bound: Array) -> bool:
+    """Whether x and its bound are integers: one that no number of its dtype is beyond bounds nothing, as in NumPy."""
+    return type(bound) is int and x.dtype.kind in "iu"
 
 
 @clip.defvjp
@@ -125,7 +147,7 @@ logical_xor = ufunc(np.logical_xor, "Whether exactly one of them is true", None,
 logical_not = ufunc(np.logical_not, "Whether it is false", None, label="not", domain=(boolean,))
 
 
-@primitive(label="as {dtype}", linear=True, cases=(Case((2, 3), dtype=np.float64),))
+@primitive(label="as {dtype}", cases=(Case((2, 3), dtype=np.float64),))
 def astype(x: Array, /, dtype: Any) -> Array:
     """x in another floating `dtype`; for integers and truth values there is `discretize`."""
     if np.dtype(dtype).kind != "f":

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from tinygrad_bn.domains import away_from, exponent, interval, positive, real
+from tinygrad_bn.ops.dtypes import floats
 from tinygrad_bn.primitives import Array, primitive, ufunc
 
 exp = ufunc(np.exp, "e ** x", lambda g, y, x: g * y, domain=(exponent,))
@@ -43,6 +44,7 @@ def erf(x: Array, /) -> Array:
     R is a fit to atanh(erf(x)) / x on [0, 6], beyond which erf is 1 in float64. All its coefficients are positive, so
     nothing cancels, and the tanh damps what error is left: at most 5 units in the last place, in float32 and float64.
     """
+    x = floats(x)
     wide = x.astype(np.float32) if x.dtype == np.float16 else x  # whose powers float16 cannot hold
     bounded = np.minimum(np.maximum(wide, -6), 6)
     s = np.square(bounded)

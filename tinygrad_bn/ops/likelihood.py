@@ -7,6 +7,7 @@ import numpy as np
 from tinygrad_bn.domains import Case, integers, interval, real
 from tinygrad_bn.ops.activations import log_softmax, softplus
 from tinygrad_bn.ops.constants import arange, full_like
+from tinygrad_bn.ops.dtypes import floats
 from tinygrad_bn.ops.reductions import spread, sum
 from tinygrad_bn.primitives import Array, derived, primitive
 
@@ -31,6 +32,7 @@ def negative_log_likelihood(labels: Array, log_probabilities: Array, /) -> Array
     """
     if labels.shape != log_probabilities.shape[:-1]:
         raise ValueError
+    log_probabilities = floats(log_probabilities)
     nowhere = full_like(log_probabilities, -np.inf)
     return -np.maximum.reduce(np.where(_is_label(labels, nowhere.shape[-1]), log_probabilities, nowhere), axis=-1)
 
@@ -77,4 +79,5 @@ def softmax_crossentropy(targets: Array, logits: Array, /) -> Array:
 @derived(domain=(interval(0.1, 0.9), real), reference=lambda t, x: np.logaddexp(0, x) - t * x)
 def sigmoid_crossentropy(targets: Array, logits: Array, /) -> Array:
     """-t log(p) - (1 - t) log(1 - p) with p = sigmoid(logits), element by element."""
+    logits = floats(logits)
     return softplus(logits) - targets * logits

@@ -19,10 +19,12 @@ import numpy as np
 
 from tinygrad_bn.domains import Case
 from tinygrad_bn.errors import SettingError
+from tinygrad_bn.functions import arrayed
 from tinygrad_bn.mode import current, expect_outside
 from tinygrad_bn.names import checked
 from tinygrad_bn.ops.activations import SELU_ALPHA, SELU_SCALE, leaky_relu, prelu
 from tinygrad_bn.ops.arithmetic import astype
+from tinygrad_bn.ops.dtypes import floats
 from tinygrad_bn.primitives import Array, primitive
 
 if TYPE_CHECKING:
@@ -158,10 +160,6 @@ def _kept(x: Array, rate: float, rng: Generator) -> Array:
     return astype(drawn >= rate, dtype=x.dtype)
 
 
-def _array(x: Array) -> Array:
-    return x if hasattr(x, "shape") else np.asarray(x)
-
-
 @checked
 def dropout(x: Array, rate: float, *, seed: int | None = None, rng: Generator | None = None) -> Array:
     """x / (1 - rate) with probability 1 - rate, else 0, element by element.  Reference: Srivastava et al. (2014).
@@ -169,7 +167,7 @@ def dropout(x: Array, rate: float, *, seed: int | None = None, rng: Generator | 
     Raises:
         ValueError: `rate` is not in [0, 1).
     """
-    rate, x = _probability("dropout", rate), _array(x)
+    rate, x = _probability("dropout", rate), floats(*arrayed("dropout", [x]))
     return x * (_kept(x, rate, generator(rng, seed, stream="dropout")) / (1 - rate))
 
 
@@ -184,7 +182,7 @@ def alpha_dropout(x: Array, rate: float, *, seed: int | None = None, rng: Genera
 
     Reference: Klambauer et al. (2017), section "New Dropout Technique".
     """
-    rate, x = _probability("alpha_dropout", rate), _array(x)
+    rate, x = _probability("alpha_dropout", rate), floats(*arrayed("alpha_dropout", [x]))
     kept = _kept(x, rate, generator(rng, seed, stream="alpha_dropout"))
     limit, a = alpha_dropout_settings(rate)
     return a * (x * kept + limit * (1 - rate - kept))  # b is part of it, so that nothing cancels near a rate of 1
@@ -215,7 +213,8 @@ def rrelu(
     """
     if not _ascend(0, lower, upper):
         raise SettingError(f"rrelu expects 0 <= lower <= upper; got lower={lower!r} and upper={upper!r}")
+    x = floats(*arrayed("rrelu", [x]))
     if not training:
         return leaky_relu(x, alpha=(lower + upper) / 2)
-    x, rng = _array(x), generator(rng, seed, stream="rrelu")
+    rng = generator(rng, seed, stream="rrelu")
     return prelu(x, uniform(shape=x.shape, low=lower, high=upper, dtype=x.dtype, rng=rng))

@@ -12,8 +12,9 @@ from tinygrad_bn.domains import Case, boolean, distinct, interval
 from tinygrad_bn.errors import AxisError
 from tinygrad_bn.ops.arithmetic import astype, maximum
 from tinygrad_bn.ops.constants import full_like, ones
+from tinygrad_bn.ops.dtypes import factors, floats
 from tinygrad_bn.ops.elementary import exp
-from tinygrad_bn.ops.shape import concatenate, flip
+from tinygrad_bn.ops.shape import concatenate, copy, flip
 from tinygrad_bn.primitives import Array, derived, primitive
 
 Axis = int | tuple[int, ...] | None
@@ -109,7 +110,7 @@ _ALONG: dict[Any, bool] = {0: True, (0,): True, 1: False, -1: False, (1,): False
 _wide = (Case((9, 10), axis=0), Case((9, 10), axis=-1))
 
 
-@primitive(label="sum axis={axis}", linear=True, cases=(*axis_cases, *_wide), expects=has_axes)
+@primitive(label="sum axis={axis}", cases=(*axis_cases, *_wide), expects=has_axes)
 def sum(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """The sum over `axis` (an int, several, or None for all), which `keepdims` leaves behind with length 1."""
     return summed(x, axis, keepdims)
@@ -118,7 +119,7 @@ def sum(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
 sum.defvjp(lambda g, y, x, *, axis, keepdims: broadcast_to(spread(g, x, axis), shape=x.shape))
 
 
-@primitive(label="broadcast {shape}", linear=True, cases=(Case((3, 1), shape=(2, 3, 4)), Case((), shape=(2,))))
+@primitive(label="broadcast {shape}", cases=(Case((3, 1), shape=(2, 3, 4)), Case((), shape=(2,))))
 def broadcast_to(x: Array, /, shape: int | tuple[int, ...]) -> Array:
     """x repeated along axes of length 1, and along new ones in front, to fill `shape`.
 
@@ -137,7 +138,7 @@ def broadcast_to(x: Array, /, shape: int | tuple[int, ...]) -> Array:
 broadcast_to.defvjp(lambda g, y, x, *, shape: sum_to(g, shape=x.shape))
 
 
-@primitive(label="sum to {shape}", linear=True, cases=(Case((2, 3, 4), shape=(3, 1)), Case((2,), shape=())))
+@primitive(label="sum to {shape}", cases=(Case((2, 3, 4), shape=(3, 1)), Case((2,), shape=())))
 def sum_to(x: Array, /, shape: tuple[int, ...]) -> Array:
     """x summed over the axes along which `shape` would have to be repeated to fill x."""
     extra = x.ndim - len(shape)
@@ -155,17 +156,17 @@ def spread_to(g: Array, x: Array) -> Array:
     return g.reshape((1,) * (x.ndim - g.ndim) + g.shape)
 
 
-@primitive(label="mean axis={axis}", linear=True, cases=axis_cases, expects=not_empty)
+@primitive(label="mean axis={axis}", cases=axis_cases, expects=not_empty)
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """sum(x) / n over the n values along `axis`, which `keepdims` leaves behind with length 1."""
-    return summed(x, axis, keepdims) / count(x, axis)
+    return summed(floats(x), axis, keepdims) / count(x, axis)
 
 
 mean.defvjp(lambda g, y, x, *, axis, keepdims: spread(g, x, axis) * full_like(x, 1 / count(x, axis)))
 
 
 def _extremum(g: Array, y: Array, x: Array, *, axis: Axis, keepdims: bool) -> Array:
-    """Ties share the cotangent evenly; where NaN has won, nobody gets it."""
+    """Ties share the cotangent evenly; where NaN has won, which is equal to nothing, nobody gets it."""
     ties = astype(x == spread(y, x, axis), dtype=g.dtype)
     return spread(g, x, axis) * (ties / maximum(sum(ties, axis=axis, keepdims=True), 1.0))
 
@@ -199,23 +200,26 @@ def prod(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
 
     It multiplies halves until one factor is left, so that no rule ever divides by a factor.
     """
+    if not x.ndim:
+        return prod(x.reshape((1,)), axis or 0)  # as NumPy's, which takes a number for one along axis 0
     reduced = along(axis, x.ndim)
     others = [a for a in range(x.ndim) if a not in reduced]
     n = math.prod([x.shape[a] for a in reduced])
-    factors = x.transpose((*reduced, *others)).reshape((n, *(x.shape[a] for a in others)))
+    parts = factors(x).transpose((*reduced, *others)).reshape((n, *(x.shape[a] for a in others)))
     while n > 1:
         half = n // 2
-        rest = factors[2 * half :]
-        factors = factors[:half] * factors[half : 2 * half]
-        factors = factors if n % 2 == 0 else concatenate([factors, rest])
+        rest = parts[2 * half :]
+        parts = parts[:half] * parts[half : 2 * half]
+        parts = parts if n % 2 == 0 else concatenate([parts, rest])
         n = n - half
-    product = factors[0] if n else np.ones(factors.shape[1:], x.dtype)
+    product = copy(parts[0]) if n else sum(parts, axis=0) + 1  # never a view of x, and never without its graph
     return product.reshape(kept(x.shape, axis)) if keepdims else product
 
 
 @primitive(label="logsumexp axis={axis}", cases=axis_cases, expects=not_empty)
 def logsumexp(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over `axis`, `keepdims` as in `sum`, without overflow."""
+    x = floats(x)
     top = np.maximum.reduce(x, axis=axis, keepdims=True)
     shift = np.nan_to_num(top, nan=np.nan)  # finite, for inf - inf is no number
     total = np.add.reduce(np.exp(x - shift), axis=axis, keepdims=True)
@@ -225,7 +229,7 @@ def logsumexp(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
 logsumexp.defvjp(lambda g, y, x, *, axis, keepdims: spread(g, x, axis) * exp(x - spread(y, x, axis)))
 
 
-@primitive(label="cumsum axis={axis}", linear=True, cases=(Case((3, 4)), Case((3, 4), axis=0), Case((3, 4), axis=-1)))
+@primitive(label="cumsum axis={axis}", cases=(Case((3, 4)), Case((3, 4), axis=0), Case((3, 4), axis=-1)))
 def cumsum(x: Array, /, axis: int | None = None) -> Array:
     """The running sum along `axis`; None runs through the flattened x."""
     return np.cumsum(x, axis=axis)

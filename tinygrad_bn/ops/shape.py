@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from itertools import pairwise
 from types import EllipsisType
@@ -13,11 +12,12 @@ import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.domains import Case, integers, real
-from tinygrad_bn.errors import AxisError, SettingError, ShapeError
+from tinygrad_bn.errors import AxisError, DtypeError, SettingError, ShapeError
+from tinygrad_bn.functions import arrayed
 from tinygrad_bn.primitives import Array, derived, primitive
 
 
-@primitive(linear=True, cases=(Case((2, 3)), Case(())))
+@primitive(cases=(Case((2, 3)), Case(())))
 def copy(x: Array, /) -> Array:
     """x in memory of its own."""
     return x.copy()
@@ -28,7 +28,6 @@ copy.defvjp(lambda g, y, x: g)
 
 @primitive(
     label="reshape {shape}",
-    linear=True,
     cases=(Case((3, 4), shape=(2, 6)), Case((3, 4), shape=-1), Case((), shape=(1, 1))),
     expects="a shape of as many elements as x has",
 )
@@ -42,7 +41,6 @@ reshape.defvjp(lambda g, y, x, *, shape: g.reshape(x.shape))
 
 @primitive(
     label="transpose {axes}",
-    linear=True,
     cases=(Case((2, 3, 4)), Case((2, 3, 4), axes=(1, 2, 0)), Case((2, 3, 4), axes=(-1, 0, 1))),
     expects="axes that are a permutation of those of x",
 )
@@ -72,7 +70,7 @@ def expand_dims(x: Array, /, axis: int | tuple[int, ...]) -> Array:
     return x.reshape(np.expand_dims(np.empty(x.shape, bool), axis).shape)
 
 
-@primitive(label="flip axis={axis}", linear=True, cases=(Case((3, 4)), Case((3, 4), axis=1)), expects="axes that x has")
+@primitive(label="flip axis={axis}", cases=(Case((3, 4)), Case((3, 4), axis=1)), expects="axes that x has")
 def flip(x: Array, /, axis: int | tuple[int, ...] | None = None) -> Array:
     """x in reverse order along `axis`; None reverses every axis."""
     return np.flip(x, axis)
@@ -83,7 +81,6 @@ flip.defvjp(lambda g, y, x, *, axis: flip(g, axis=axis))
 
 @primitive(
     label="concatenate axis={axis}",
-    linear=True,
     cases=(Case((2, 3), (4, 3)), Case((2, 3), (2, 1), (2, 2), axis=-1)),
     expects="at least one array, all of the same shape but for `axis`",
 )
@@ -117,15 +114,20 @@ def split(x: Array, indices_or_sections: int | Sequence[int], axis: int = 0) -> 
     Raises:
         AxisError: x lacks the axis.
         ShapeError: the axis cannot be cut into equal parts.
+        DtypeError: neither a number of parts nor indices are given.
     """
-    x = x if hasattr(x, "shape") else np.asarray(x)
+    (x,) = arrayed("split", [x])
     if not -x.ndim <= axis < x.ndim:
         raise AxisError(f"split expects an axis of x of shape {x.shape}; got axis={axis}")
     length = x.shape[axis]
-    if np.ndim(indices_or_sections):
-        bounds = [0, *indices_or_sections, length]  # type: ignore[misc]
+    given = np.asarray(*arrayed("split", [indices_or_sections]))
+    if given.size and given.dtype.kind not in "iu":
+        came = f"{indices_or_sections!r:.80}"
+        raise DtypeError(f"split expects a number of parts, or the indices to cut before; got {came}")
+    if given.ndim:
+        bounds = [0, *given.tolist(), length]
     else:
-        parts = operator.index(indices_or_sections)  # type: ignore[arg-type]
+        parts = int(given)
         if parts < 1 or length % parts:
             raise ShapeError(f"split expects a number of parts that divides {length}; got {parts}")
         bounds = [length // parts * part for part in range(parts + 1)]
@@ -135,7 +137,6 @@ def split(x: Array, indices_or_sections: int | Sequence[int], axis: int = 0) -> 
 
 @primitive(
     label="pad {pad_width}",
-    linear=True,
     cases=(Case((2, 3), pad_width=((1, 0), (2, 1))), Case((3,), pad_width=2, constant_values=1.5)),
     expects="as pad_width an int, a pair, or a pair (before, after) for each axis of x",
 )
@@ -164,7 +165,6 @@ ARRAY = "array"
 
 @primitive(
     label="[{index}]",
-    linear=True,
     domain=(real, integers(-2, 2)),
     cases=(
         Case((3, 4), index=(1,)),
@@ -187,7 +187,6 @@ def _(position: int, g: Array, y: Array, x: Array, *arrays: Array, index: tuple[
 
 @primitive(
     label="put [{index}]",
-    linear=True,
     domain=(real, integers(-2, 2)),
     cases=(
         Case((4,), index=(1,), shape=(3, 4)),

@@ -9,6 +9,7 @@ import numpy as np
 from tinygrad_bn.domains import Case, away_from, distinct
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.ops import residuals
+from tinygrad_bn.ops.dtypes import floats
 from tinygrad_bn.ops.elementary import abs, sqrt, square
 from tinygrad_bn.ops.reductions import Axis, along, axis_cases, count, left, max, mean, not_empty, spread, sum, summed
 from tinygrad_bn.primitives import Array, derived, primitive
@@ -24,6 +25,7 @@ def _mean(x: Array, axis: Axis, keepdims: bool = True) -> Array:
 
 def _centred(x: Array, axis: Axis, mean: Callable[..., Array] = _mean) -> tuple[Array, Array]:
     """The mean of x over `axis`, and x less its mean."""
+    x = floats(x)
     middle = mean(x, axis, keepdims=True)
     centred = x - middle
     if count(x, axis) > _MANY:
@@ -58,6 +60,7 @@ def var(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -
 )
 def std(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
     """sqrt(var(x)) over `axis`, `ddof` as in `var` and `keepdims` as in `sum`; the derivative at a constant is 0."""
+    x = floats(x)
     shifted = x - np.maximum.reduce(x, axis=axis, keepdims=True)  # a constant, whose mean may round, becomes all 0
     total = np.add.reduce(np.square(shifted - _mean(shifted, axis)), axis=axis, keepdims=keepdims)
     return np.sqrt(total / _freedom(x, axis, ddof))
@@ -79,6 +82,7 @@ def _(g: Array, y: Array, x: Array, *, axis: Axis, ddof: int, keepdims: bool) ->
 )
 def euclidean_norm(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """sqrt(sum(x ** 2)) over `axis`, `keepdims` as in `sum`, without overflow; the derivative at 0 is 0."""
+    x = floats(x)
     largest = np.maximum.reduce(np.abs(x), axis=axis, keepdims=True)
     scale = np.nan_to_num(largest + (largest == 0), nan=np.nan)  # finite, for inf / inf is no number
     total = np.add.reduce(np.square(x / scale), axis=axis, keepdims=True)
@@ -112,7 +116,7 @@ def norm(x: Array, /, ord: float | str | None = None, axis: Axis = None, keepdim
     Raises:
         ValueError: another `ord`, such as those that NumPy gives to matrices.
     """
-    axes = len(along(axis, x.ndim))
+    x, axes = floats(x), len(along(axis, x.ndim))
     if ord is None or (ord == 2 and axes == 1) or (ord == "fro" and axes == 2):
         return euclidean_norm(x, axis, keepdims)
     if ord == 1 and axes == 1:
@@ -141,6 +145,8 @@ def _standardized(x: Array, axis: Axis, epsilon: float) -> Array:
 )
 def deviation(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
     """sqrt(var(x) + epsilon) over `axis`, which stays behind with length 1."""
+    if not epsilon >= 0:
+        raise SettingError(f"deviation expects epsilon >= 0; got {epsilon!r}")
     return np.sqrt(_mean(np.square(_centred(x, axis)[1]), axis) + epsilon)
 
 
@@ -163,8 +169,13 @@ def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: flo
 def standardize(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
     """(x - mean(x)) / sqrt(var(x) + epsilon), mean and biased variance taken over `axis`.
 
+    Raises:
+        ValueError: `epsilon` is below 0.
+
     Reference: Ioffe and Szegedy (2015), Algorithm 1.
     """
+    if not epsilon >= 0:
+        raise SettingError(f"standardize expects epsilon >= 0; got {epsilon!r}")
     middle, centred = _centred(x, axis)
     variance = _mean(np.square(centred), axis)
     return residuals.keep(centred / np.sqrt(variance + epsilon), middle, variance)

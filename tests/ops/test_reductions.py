@@ -1,0 +1,29 @@
+"""Reductions of nothing, of one value and of numbers: they too have memory and a graph of their own."""
+
+import numpy as np
+import pytest
+
+import tinygrad_bn as tg
+
+
+@pytest.mark.parametrize("axis", [1, (1,), ()])
+def test_a_product_of_one_factor_has_memory_of_its_own(axis):
+    x = np.full((3, 1), 2.0)
+    y = tg.prod(x, axis=axis)
+    y *= 10
+    np.testing.assert_array_equal(x, np.full((3, 1), 2.0))
+
+
+def test_a_product_of_no_factors_is_1_and_keeps_its_graph():
+    t = tg.tensor(np.ones((0, 3), np.float32), requires_grad=True)
+    product = tg.prod(t, axis=0)
+    np.testing.assert_array_equal(product.numpy(), np.ones(3))
+    assert (product.requires_grad, product.dtype) == (True, np.float32)
+    assert tg.gradients(product.sum(), t).shape == (0, 3)
+
+
+@pytest.mark.parametrize("axis", [None, 0, -1, ()])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_a_number_is_the_product_of_itself(axis, keepdims):
+    value, slope = tg.value_and_grad(lambda x: 3 * tg.prod(x, axis, keepdims))(np.array(0.5))
+    assert (value.shape, float(value), float(slope)) == ((), 1.5, 3)
