@@ -23,9 +23,11 @@ class Mode:
         recorder: who is watching, or None.
         training: what `training=` said in the innermost module call that said it; None leaves it to each module.
         journal: how to undo the updates of variables and generators since `frozen_state` began, or None.
+        taken: the Tensors requiring a gradient whose numbers a function that is being differentiated has taken out of
+            the graph, and by what; None where none is.
     """
 
-    __slots__ = ("gradients", "journal", "recorder", "training")
+    __slots__ = ("gradients", "journal", "recorder", "taken", "training")
 
     def __init__(
         self,
@@ -33,11 +35,13 @@ class Mode:
         recorder: Recorder | None = None,
         training: bool | None = None,
         journal: Journal | None = None,
+        taken: list[tuple[Any, str]] | None = None,
     ) -> None:
         self.gradients = gradients
         self.recorder = recorder
         self.training = training
         self.journal = journal
+        self.taken = taken
 
 
 _ambient: Final[ContextVar[Mode]] = ContextVar("tinygrad_bn mode", default=Mode())  # noqa: B039 it never changes

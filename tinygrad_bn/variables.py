@@ -26,10 +26,11 @@ class Variable(Tensor):
 
     Attributes:
         name: what messages call it.
+        path: where a module that was last asked for its variables has it; messages prefer this.
         moves: how often any variable's memory has been moved, by `side_by_side`.
     """
 
-    __slots__ = ("name",)
+    __slots__ = ("name", "path")
     version: Version
     moves: ClassVar[int] = 0
 
@@ -37,6 +38,7 @@ class Variable(Tensor):
         super().__init__(np.array(as_array(data)), requires_grad)
         self.version = Version()
         self.name = name
+        self.path: str | None = None
 
     def assign(self, data: Any, writer: str = "assign") -> None:
         """Replace the values; no gradient flows from the old or into the new ones.
@@ -164,7 +166,7 @@ def written(variables: Iterable[Variable], writer: str) -> None:
 
 
 def side_by_side(variables: Sequence[Variable]) -> NDArray[Any] | None:
-    """The values of variables of one dtype as one flat array, which shares their memory.
+    """The values of variables of one dtype as one flat array, which shares their memory; so do their views.
 
     Those that have never been moved are moved together; None where others lie apart already.
     """
@@ -173,11 +175,20 @@ def side_by_side(variables: Sequence[Variable]) -> NDArray[Any] | None:
         flat = np.concatenate([value.ravel() for value in values])
         start = 0
         for variable, value in zip(variables, values, strict=True):
-            variable.value = flat[start : start + value.size].reshape(value.shape)
+            _move(variable, flat[start : start + value.size].reshape(value.shape))
             start += value.size
         Variable.moves += 1
         return flat
     return adjacent(variables)
+
+
+def _move(variable: Variable, memory: NDArray[Any]) -> None:
+    """Let the variable, and whoever shows its values, have them in this memory, where they are already."""
+    old, variable.value = variable.value, memory
+    for view in list(variable.version.views):
+        shown = view.value
+        view.value = np.ndarray(shown.shape, shown.dtype, memory, address(shown) - address(old), shown.strides)
+        view.value.flags.writeable = shown.flags.writeable
 
 
 def adjacent(variables: Sequence[Variable]) -> NDArray[Any] | None:

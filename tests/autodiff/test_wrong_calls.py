@@ -1,6 +1,7 @@
 """Wrong calls of the transforms: each says what it expected, and leaves the mode as it was."""
 
 import contextlib
+import math
 
 import numpy as np
 import pytest
@@ -41,6 +42,40 @@ def test_tensors_instead_of_a_function_are_referred_to_gradients(transform):
 def test_results_that_are_not_one_floating_number_are_refused(transform, f, error, message):
     with pytest.raises(error, match=message):
         transform(f)(X)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: math.sin(x[0]),
+        lambda x: float(x[0]) ** 2,
+        lambda x: tg.sum(np.array([x[0], x[1]])),
+        lambda x: np.asarray(x) @ np.asarray(x),
+        lambda x: tg.tensor(x.tolist()).sum(),
+        lambda x: tg.grad(lambda z: z * z)(x[0].item()),
+        lambda x: tg.grad(lambda z: z * float(x[0]))(1.0),
+    ],
+)
+def test_a_function_that_leaves_the_graph_is_refused_instead_of_constant(f):
+    for transform in (tg.grad, tg.value_and_grad, tg.jacobian, tg.hessian):
+        with pytest.raises(TypeError, match=r"left the graph for plain numbers, by \.(item|numpy|tolist)\(\)"):
+            transform(f)(X)
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x: 0.0 if x[0] > 0 else x.sum(), lambda x: x.detach().sum(), lambda x: float(x.detach()[0]), len]
+)
+def test_a_function_that_is_constant_has_derivative_zero(f):
+    np.testing.assert_array_equal(tg.grad(f)(X), 0)
+
+
+def test_a_number_on_the_way_is_a_constant():
+    np.testing.assert_array_equal(tg.grad(lambda x: x.sum() * x[1].item())(X), 2)
+
+
+def test_a_result_of_integers_cannot_be_pushed_forward():
+    with pytest.raises(DtypeError, match="jvp expects a function with a floating result; got int64"):
+        tg.jvp(lambda x: tg.argmax(x), (X,), (X,))
 
 
 @pytest.mark.parametrize("argument", [2, np.arange(3), np.array([True]), tg.tensor([1])])

@@ -87,7 +87,16 @@ def test_outside_is_an_index_error(index):
         tg.tensor(np.zeros((3, 4), np.float32))[index]
 
 
-@pytest.mark.parametrize("index", [1.0, "a", [0.5], {1}, tg.tensor([0.5]), np.ones(2)], ids=repr)
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0,)])
+def test_empty_masks_are_masks(shape):
+    assert_indexes_as_numpy(shape, np.zeros(shape, bool))
+
+
+@pytest.mark.parametrize(
+    "index",
+    [1.0, "a", [0.5], {1}, tg.tensor([0.5]), np.ones(2), np.ones(0), [[0], [0, 1]], (0, [[0], [0, 1]])],
+    ids=repr,
+)
 def test_what_is_no_index_is_an_index_error(index):
     with pytest.raises(IndexError, match="integers, slices, masks"):
         tg.tensor(np.zeros((3, 4)))[index]

@@ -95,6 +95,26 @@ def test_a_dtype_that_is_not_real_is_refused():
         tg.tensor([1.0], dtype=complex)
     with pytest.raises(DtypeError, match="complex128"):
         tg.tensor([1.0]).astype(complex)
+    for name, ask in (("tensor", lambda: tg.tensor([1], dtype="foo")), ("astype", lambda: tg.tensor(1).astype("foo"))):
+        with pytest.raises(DtypeError, match=f"{name} expects a dtype of real numbers; got 'foo'"):
+            ask()
+
+
+def test_a_number_that_the_dtype_cannot_hold_is_refused():
+    for number in (300, [-1], float("nan")):
+        with pytest.raises(DtypeError, match="tensor expects numbers that uint8 can hold; got"):
+            tg.tensor(number, dtype="uint8")
+    with pytest.raises(DtypeError, match="real numbers; got 'a'"):
+        tg.tensor("a", dtype="uint8")
+    with pytest.raises(ShapeError, match="equal lengths"):
+        tg.tensor([[1], [1, 2]], dtype="uint8")
+
+
+@pytest.mark.parametrize("value", [[1.0, 2.0], 1.0, np.float64(1), None, tg.tensor(1.0)], ids=repr)
+def test_the_constructor_takes_arrays_only(value):
+    with pytest.raises(TypeError, match=r"Tensor expects an ndarray; got .* tg\.tensor"):
+        tg.Tensor(value)
+    assert tg.Tensor(np.ones(2).view(np.memmap)).shape == (2,)
 
 
 def test_gradients_of_integers_and_truth_values_are_refused():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tinygrad_bn.errors import DtypeError, ShapeError
+from tinygrad_bn.errors import AxisError, DtypeError, ShapeError
 
 ARITHMETIC = [
     operator.add,
@@ -106,6 +106,20 @@ def test_long_doubles_and_subclasses_of_numbers_are_numbers():
     x = tg.tensor([1.0, 2.0])
     assert (x * Percent(2)).tolist() == (x * np.longdouble(2)).tolist() == [2, 4]
     assert (x * Percent(2)).dtype == (np.longdouble(2) * x).dtype == np.float32
+
+
+def test_numbers_that_the_dtype_cannot_hold_are_refused():
+    small, x = tg.tensor(np.uint8([1])), tg.tensor([1.0])
+    for name, ask in {
+        "multiply": lambda: small * -1,
+        "add": lambda: 300 + small,
+        "maximum": lambda: tg.maximum(small, -1),
+        "power": lambda: x**2**2000,
+    }.items():
+        with pytest.raises(DtypeError, match=f"{name} expects numbers that the dtype of its arrays can hold"):
+            ask()
+    with pytest.raises(AxisError):
+        tg.sum(x, 10**20)
 
 
 def test_unary_operators_and_division_with_remainder():

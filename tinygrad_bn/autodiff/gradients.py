@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from threading import Lock
 from typing import Any, overload
 
 import numpy as np
@@ -11,6 +12,7 @@ from tinygrad_bn.autodiff.pullback import pullback
 from tinygrad_bn.errors import ShapeError
 from tinygrad_bn.mode import F, current, using
 from tinygrad_bn.names import checked
+from tinygrad_bn.ops.constants import ones
 from tinygrad_bn.tensors import Tensor, as_array
 
 
@@ -30,13 +32,20 @@ def backward(output: Tensor, gradient: Any = None, create_graph: bool = False) -
     if not output.requires_grad:
         raise RuntimeError("backward expects a Tensor made from one with requires_grad=True; nothing here asks for it")
     found = sweep([output], [gradient], None, create_graph)
+    if not found:
+        raise RuntimeError("backward finds nothing that asks for a gradient any more: requires_grad was set to False")
     recorder = current().recorder
     if recorder is not None:
         for leaf in found:
             recorder.gradient(leaf, read=True)
-    sums = [g if leaf._grad is None else leaf._grad + g for leaf, g in found.items()]
-    for leaf, total in zip(found, sums, strict=True):  # only now: a failure leaves every gradient as it was
-        leaf._grad = total  # it fits: the pullback has seen to that
+    with _accumulating:
+        sums = [g if leaf._grad is None else leaf._grad + g for leaf, g in found.items()]
+        for leaf, total in zip(found, sums, strict=True):  # only now: a failure leaves every gradient as it was
+            leaf._grad = total  # it fits: the pullback has seen to that
+
+
+_accumulating = Lock()
+"""Several threads may add to the gradient of one leaf."""
 
 
 Tensor._backward = staticmethod(backward)
@@ -101,7 +110,7 @@ def sweep(
         with using(gradients=True):
             return pullback(outputs, seeds, inputs, on_tensors=True)
     found = pullback(outputs, [seed.value for seed in seeds], inputs, on_tensors=False)
-    return {tensor: Tensor(np.asarray(g)) for tensor, g in found.items()}
+    return {tensor: Tensor(g if type(g) is np.ndarray else np.asarray(g)) for tensor, g in found.items()}
 
 
 def _seed(output: Tensor, cotangent: Any) -> Tensor:
@@ -109,7 +118,7 @@ def _seed(output: Tensor, cotangent: Any) -> Tensor:
     if cotangent is None:
         if output.size != 1:
             raise ShapeError(f"a derivative starts from one element; got shape {output.shape}: give a cotangent too")
-        return Tensor(np.ones(output.shape, output.dtype))
+        return Tensor(ones(output.shape, output.dtype))
     given = cotangent if isinstance(cotangent, Tensor) else Tensor(np.array(as_array(cotangent, name="a cotangent")))
     if given.version is not None:
         given = given.copy()  # a variable's memory changes at its next update

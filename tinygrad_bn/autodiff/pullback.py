@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_bn import ops
-from tinygrad_bn.errors import GradientError, StaleGraphError
+from tinygrad_bn.autodiff.overwritten import Overwritten
+from tinygrad_bn.errors import GradientError
 from tinygrad_bn.mode import current
 from tinygrad_bn.primitives import Array, Primitive
 from tinygrad_bn.tensors import Tensor
@@ -45,33 +46,36 @@ def pullback(
         if recorder is not None:
             recorder.pull(vertex)
         primitive, args, settings = vertex.source  # type: ignore[misc]
-        result = vertex if on_tensors else vertex.value
-        arrays = args if on_tensors else _values(args)
+        known = _remembered(vertex, args, on_tensors)
         for arg, rule in zip(args, primitive.rules):  # noqa: B905 the rules of a variadic primitive do not end
-            if not isinstance(arg, Tensor):
-                continue
-            if arg.version is not None and arg.version.updated > vertex.serial:
-                _refuse_if_stale(primitive, arg)
-            if rule is not None and arg in vertices:
-                g_arg = rule(g, result, *arrays, **settings)
+            if rule is not None and isinstance(arg, Tensor) and arg in vertices:
+                g_arg = rule(g, *known, **settings)
                 if on_tensors and not isinstance(g_arg, Tensor):
                     raise GradientError(
                         f"a rule of {primitive.__name__} takes the values out of Tensors: {g_arg!r:.60}"
                     )
-                if type(g_arg) not in _ARRAYS or g_arg.shape != arg.value.shape or g_arg.dtype is not arg.value.dtype:
-                    g_arg = _fitted(g_arg, arg.value, primitive)
-                known = pending.get(arg)
-                pending[arg] = g_arg if known is None else known + g_arg
+                value = arg.value
+                if type(g_arg) not in _ARRAYS or g_arg.shape != value.shape or g_arg.dtype is not value.dtype:
+                    g_arg = _fitted(g_arg, value, primitive)
+                before = pending.get(arg)
+                pending[arg] = g_arg if before is None else before + g_arg
     if recorder is not None:
         recorder.pull(None)
     return found | pending  # what no vertex has taken up belongs to leaves
 
 
-def _values(args: tuple[Any, ...]) -> list[Any]:
-    values = []
-    for arg in args:  # a loop: a comprehension costs twice as much before Python 3.12
-        values.append(arg.value if isinstance(arg, Tensor) else arg)
-    return values
+def _remembered(vertex: Tensor, args: tuple[Any, ...], on_tensors: bool) -> list[Any]:
+    """The result and the arguments that the rules are given: the Tensors themselves, or their values."""
+    known: list[Any] = []
+    serial = vertex.serial
+    for thing in (vertex, *args):  # a loop: a comprehension costs twice as much before Python 3.12
+        if not isinstance(thing, Tensor):
+            known.append(thing)
+        elif thing.version is not None and thing.version.updated > serial:
+            known.append(Overwritten(thing, vertex))
+        else:
+            known.append(thing if on_tensors else thing.value)
+    return known
 
 
 def _fitted(g: Array, value: NDArray[Any], primitive: Primitive[Any]) -> Array:
@@ -80,7 +84,9 @@ def _fitted(g: Array, value: NDArray[Any], primitive: Primitive[Any]) -> Array:
     Raises:
         GradientError: what a rule of `primitive` gave is not a cotangent of the argument.
     """
-    if type(g) is not np.ndarray and isinstance(g, (int, float, np.generic)):
+    if type(g) is np.ndarray and g.dtype is value.dtype and g.shape[g.ndim - value.ndim :] == value.shape:
+        return ops.sum_to.forward(g, value.shape)  # nearly always
+    if isinstance(g, (int, float, np.generic)):
         g = np.asarray(g)
     if not (isinstance(g, _ARRAYS) and g.dtype.kind in "fiub" and _is_repeated(value.shape, g.shape)):
         came = f"shape {g.shape} and dtype {g.dtype}" if isinstance(g, _ARRAYS) else f"{g!r:.60}"
@@ -101,16 +107,15 @@ def _is_repeated(shape: tuple[int, ...], larger: tuple[int, ...]) -> bool:
 def _reaching(outputs: Iterable[Tensor], oldest: int = 0) -> set[Tensor]:
     """The Tensors, none older than `oldest`, that the outputs were made from and that require a gradient."""
     seen: set[Tensor] = set()
-    stack = [output for output in outputs if output.requires_grad]
+    stack = [output for output in outputs if output._wanted]
     while stack:
         vertex = stack.pop()
-        if vertex in seen or vertex.serial < oldest:
-            continue
-        seen.add(vertex)
-        if vertex.source is not None:
-            for arg in vertex.source[1]:
-                if isinstance(arg, Tensor) and arg._wanted:
-                    stack.append(arg)
+        if vertex not in seen and vertex.serial >= oldest:
+            seen.add(vertex)
+            if vertex.source is not None:
+                for arg in vertex.source[1]:
+                    if isinstance(arg, Tensor) and arg._wanted:
+                        stack.append(arg)
     return seen
 
 
@@ -122,13 +127,3 @@ def _between(outputs: Iterable[Tensor], inputs: set[Tensor]) -> set[Tensor]:
         if vertex.source is not None and any(isinstance(arg, Tensor) and arg in between for arg in vertex.source[1]):
             between.add(vertex)
     return between
-
-
-def _refuse_if_stale(primitive: Primitive[Any], arg: Tensor) -> None:
-    """Raise if the rules of `primitive`, which if it is linear read only indices, read overwritten values of `arg`."""
-    if arg.version is not None and (not primitive.linear or arg.dtype.kind != "f"):
-        name = getattr(arg, "name", None) or f"a variable of shape {arg.shape}"
-        raise StaleGraphError(
-            f"the derivative of {primitive.__name__} needs the values that {name} had in the forward pass, but "
-            f"{arg.version.writer} has written to it since; run the forward pass again, or let it use a .copy()"
-        )

@@ -26,14 +26,27 @@ class _Run:
         outside, self.start = current(), next_serial()
         self.given = [args[argnum] for argnum in argnums]
         called = list(args)
-        with using(gradients=True):  # a no_grad outside does not reach in here
+        taken: list[tuple[Tensor, str]] = []
+        with using(gradients=True, taken=taken):  # a no_grad outside does not reach in here
             self.primals = [_mapped(_primal, argument) for argument in self.given]
             for argnum, primal in zip(argnums, self.primals, strict=True):
                 called[argnum] = primal
             self.result = _mapped(_result, f(*called))
         self.inputs = [tensor for primal in self.primals for tensor in _leaves(primal)]
         self.outputs: list[Tensor] = _leaves(self.result)
+        self._expect_in_the_graph(taken)
+        if outside.taken is not None:
+            outside.taken.extend(taken)
         self.nested = outside.gradients and self._reaches_outside()
+
+    def _expect_in_the_graph(self, taken: list[tuple[Tensor, str]]) -> None:
+        """Raise if nothing of the result depends on the arguments but by numbers that were taken out of Tensors."""
+        left = [request for tensor, request in taken if tensor.serial > self.start]
+        if left and not any(output.requires_grad for output in self.outputs):
+            raise TypeError(
+                f"the function left the graph for plain numbers, by {left[0]} (float() and NumPy do so too), and would "
+                "have derivative 0: compute with tg functions, or use .detach() first if that is meant"
+            )
 
     def _reaches_outside(self) -> bool:
         """Whether a Tensor took part that is older and requires a gradient: then derivatives stay Tensors."""
@@ -55,8 +68,13 @@ class _Run:
         if not isinstance(result, Tensor) or result.size != 1:
             came = f"shape {result.shape}" if isinstance(result, Tensor) else f"a {type(result).__name__}"
             raise ShapeError(f"{name} expects a function with a scalar result; got {came}. See tg.jacobian and tg.vjp")
-        if result.dtype.kind != "f":
-            raise DtypeError(f"{name} expects a function with a floating result; got {result.dtype}")
+        self.expect_floating(name)
+
+    def expect_floating(self, name: str) -> None:
+        """Raise, in the name of `name`, if not all of the result is floating."""
+        for output in self.outputs:
+            if output.dtype.kind != "f":
+                raise DtypeError(f"{name} expects a function with a floating result; got {output.dtype}")
 
     def pull(
         self, cotangents: Sequence[Any], outputs: Sequence[Tensor] | None = None, *, create_graph: bool = False
@@ -116,7 +134,8 @@ def grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
             may be an array, a Tensor, or a list or dict of them; its gradient has the same form.
 
     Raises:
-        TypeError: Tensors were given instead of a function; for those there is `gradients`.
+        TypeError: Tensors were given instead of a function; for those there is `gradients`. Or f has computed
+            all of its result with numbers taken out of Tensors, by float() or NumPy, say.
         ShapeError: the result of f is not one element.
         DtypeError: the result, or a chosen argument, is not floating.
     """
@@ -132,6 +151,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     """
     _expect_function("jvp", f)
     run, along = _along("jvp", f, primals, tangents)
+    run.expect_floating("jvp")
     weights = [Tensor(np.ones(output.shape, output.dtype), requires_grad=True) for output in run.outputs]
     pushed = iter(_swept(run.pull(weights, create_graph=True), along, weights, run.nested))
     return _mapped(run.hand, run.result), _mapped(lambda _: run.hand(next(pushed)), run.result)

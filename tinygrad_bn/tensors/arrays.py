@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,13 +30,18 @@ def as_array(data: Any, dtype: DTypeLike | None = None, name: str = "tensor") ->
         name: who asks, for the messages.
 
     Raises:
-        DtypeError: `data` is not made of real numbers, or has Tensors in it whose gradients would be lost.
+        DtypeError: `data` is not made of real numbers, or of such as `dtype` can hold, or has Tensors in it whose
+            gradients would be lost.
         ShapeError: nested sequences of unequal lengths.
     """
+    wanted = None if dtype is None else of_numbers(dtype, name)
     try:
-        array = np.asarray(data, dtype)
-    except ValueError:
-        raise ShapeError(f"{name} expects nested sequences of equal lengths; got {data!r:.80}") from None
+        array = np.asarray(data, wanted)
+    except (ValueError, OverflowError):
+        if wanted is None:
+            raise ShapeError(f"{name} expects nested sequences of equal lengths; got {data!r:.80}") from None
+        as_array(data, name=name)  # which says so where these are no numbers
+        raise DtypeError(f"{name} expects numbers that {wanted} can hold; got {data!r:.80}") from None
     if array.dtype.kind not in NUMBERS:
         raise DtypeError(f"{name} expects real numbers; got {data!r:.80} of type {type(data).__name__}")
     if array.dtype.kind != "f" or hasattr(data, "dtype"):
@@ -44,6 +50,20 @@ def as_array(data: Any, dtype: DTypeLike | None = None, name: str = "tensor") ->
     if dtype is None and array.dtype == np.float64:
         return array.astype(np.result_type(*strong, 0.0) if strong else np.float32)
     return array
+
+
+def of_numbers(dtype: DTypeLike, name: str) -> np.dtype[Any]:
+    """The dtype of real numbers that `dtype` stands for; `name` asks for it.
+
+    Raises:
+        DtypeError: it stands for none.
+    """
+    found: np.dtype[Any] | None = None
+    with suppress(TypeError):  # there is no such dtype
+        found = np.dtype(dtype)
+    if found is None or found.kind not in NUMBERS:
+        raise DtypeError(f"{name} expects a dtype of real numbers; got {found or repr(dtype)}")
+    return found
 
 
 def _leaves(data: Any, name: str) -> Iterator[Any]:
@@ -69,6 +89,15 @@ def as_argument(arg: Any, name: str) -> Any:
     return as_array(arg, name=name)
 
 
+def _indices(part: Any) -> NDArray[Any] | None:
+    """What stands in an index as an array, of integers if it is an empty list; None for lists of unequal lengths."""
+    try:
+        array = np.asarray(part)
+    except ValueError:
+        return None
+    return array if array.size or hasattr(part, "dtype") else array.astype(np.int64)
+
+
 def parted(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
     """An index with placeholders for its arrays, and the arrays, which are arguments."""
     parts: list[Any] = []
@@ -80,10 +109,8 @@ def parted(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
             parts.append(int(part))
         else:
             is_tensor = isinstance(part, Traced)
-            array: Any = part if is_tensor else np.asarray(part)
-            if not is_tensor and array.size == 0:
-                array = array.astype(np.int64)
-            if array.dtype.kind not in "iub":
+            array: Any = part if is_tensor else _indices(part)
+            if array is None or array.dtype.kind not in "iub":
                 raise IndexError(f"an index expects integers, slices, masks and ...; got {part!r:.80}")
             if is_tensor and array.dtype.kind == "b":
                 array = array._seen("a mask index")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
+from weakref import WeakSet
 
 import numpy as np
 
@@ -35,14 +36,19 @@ _PLAIN = {float, int, bool}
 
 
 class Version:
-    """When a variable was last written, and by whom how often; the views of it share this."""
+    """When a variable was last written, and by whom how often; the views of it share this.
 
-    __slots__ = ("updated", "writer", "writers")
+    Attributes:
+        views: the Tensors, other than the variable, that show its memory: they follow where that is moved.
+    """
+
+    __slots__ = ("updated", "views", "writer", "writers")
 
     def __init__(self) -> None:
         self.updated = 0
         self.writer = ""
         self.writers: dict[str, int] = {}
+        self.views: WeakSet[Tensor] = WeakSet()
 
 
 def _operators(primitive: Primitive[...]) -> tuple[_Operator, _Operator]:
@@ -61,7 +67,7 @@ class Tensor(Visible, Methods):
     """An n-dimensional array that remembers the operation, the arguments and the settings that made it.
 
     Attributes:
-        value: the ndarray itself; not to be written.
+        value: the ndarray itself; not to be written, nor, of a variable, to be kept: an optimizer may move its memory.
         source: (primitive, arguments, settings); None for a leaf, and where no gradient is wanted.
         serial: its place in the order of creation.
         version: of the variable whose memory it shows, if it shows one.
@@ -83,6 +89,8 @@ class Tensor(Visible, Methods):
     _wanted: bool
 
     def __init__(self, value: NDArray[Any], requires_grad: bool = False) -> None:
+        if type(value) is not _ndarray and not isinstance(value, _ndarray):
+            raise TypeError(f"Tensor expects an ndarray; got {value!r:.60}. tg.tensor makes one of numbers and lists")
         self.value = value
         self._grad = self.source = self.version = self.activation = None
         self.serial = next_serial()
@@ -107,15 +115,16 @@ class Tensor(Visible, Methods):
                 return bind(primitive, tuple(as_argument(arg, primitive.__name__) for arg in args), params)
         try:
             value = primitive.forward(*values, **params)
-        except (ValueError, TypeError, IndexError, AttributeError):
+        except (ValueError, TypeError, IndexError, AttributeError, OverflowError):
             value = primitive.evaluate(values, params)  # which makes arrays of numbers, or says what is wrong
         mode = current()
         recorder = mode.recorder
         result = _new(Tensor)
         result.value = value if type(value) is _ndarray else primitive.as_array(value)
         result.serial = next_serial()
-        result._grad = None
-        result.version = version and _shared_version(value, args)
+        result._grad = result.version = None
+        if version is not None:
+            _share_version(result, args)
         result.activation = (primitive, args, params) if primitive.keeps_logits else None
         result._wanted = wanted = wanted and mode.gradients and primitive.differentiable
         result.source = (primitive, args, params) if wanted or recorder is not None else None
@@ -236,9 +245,15 @@ class Tensor(Visible, Methods):
         self._grad = given if given.dtype == self.dtype else given.astype(self.dtype)
 
     def detach(self) -> Tensor:
-        """The same values without the graph: no gradient flows through."""
+        """The same values without the graph: no gradient flows through.
+
+        They lie in the same memory: those of a parameter change with it, as those of `p.T` and `p[0]` do, but not those
+        of a `.copy()`.
+        """
         detached = Tensor(self.value)
-        detached.version = self.version
+        if self.version is not None:
+            detached.version = self.version
+            self.version.views.add(detached)
         recorder = current().recorder
         if recorder is not None:
             recorder.detached(detached, self)
@@ -303,14 +318,16 @@ class Tensor(Visible, Methods):
 bind = Tensor.bind
 
 
-def _shared_version(value: Any, args: tuple[Any, ...]) -> Version | None:
-    """The version of the variable whose memory `value` shows, if it is a view of one among `args`."""
+def _share_version(result: Tensor, args: tuple[Any, ...]) -> None:
+    """Give `result` the version of the variable whose memory it shows, if it is a view of one among `args`."""
+    value = result.value
     for arg in args:
         if isinstance(arg, Tensor) and arg.version is not None:
             same = value is arg.value
             if same or (value.base is not None and np.may_share_memory(value, arg.value)):
-                return arg.version
-    return None
+                result.version = arg.version
+                arg.version.views.add(result)
+                return
 
 
 def _is_no_array(other: object) -> bool:
@@ -324,7 +341,8 @@ def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = F
     Python floats become float32, ints int64 and bools bool; NumPy arrays keep their dtype.
 
     Raises:
-        DtypeError: `data` is not made of real numbers, or a gradient of integers is asked for.
+        DtypeError: `data` is not made of real numbers, or of such as `dtype` can hold, or a gradient of integers is
+            asked for.
         ShapeError: nested sequences of unequal lengths.
     """
     return Tensor(np.array(as_array(data, dtype)), requires_grad)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tinygrad_bn import ops
-from tinygrad_bn.errors import DtypeError
 from tinygrad_bn.primitives import Traced
-from tinygrad_bn.tensors.arrays import NUMBERS
+from tinygrad_bn.tensors.arrays import of_numbers
 from tinygrad_bn.tensors.protocol import dot
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
@@ -104,9 +101,7 @@ class Methods(Traced):
 
     def astype(self, dtype: DTypeLike) -> Tensor:
         """The values in another dtype; gradients flow between floating ones."""
-        dtype = np.dtype(dtype)
-        if dtype.kind not in NUMBERS:
-            raise DtypeError(f"astype expects a dtype of real numbers; got {dtype}")
+        dtype = of_numbers(dtype, "astype")
         return _applied(ops.astype if dtype.kind == "f" else ops.discretize, self, dtype)
 
 

@@ -36,9 +36,16 @@ class Visible(Traced):
             recorder.reveal(self, request)
         return self.value
 
+    def _taken(self, request: str) -> NDArray[Any]:
+        """The value, for who computes with its numbers outside the graph: whoever differentiates that is told."""
+        taken = current().taken
+        if taken is not None and self._wanted:
+            taken.append((self, request))
+        return self._seen(request)
+
     def numpy(self) -> NDArray[Any]:
         """The values: a read-only view, or a copy of what a variable's next update would change."""
-        value = self._seen(".numpy()")
+        value = self._taken(".numpy()")
         if self.version is not None:
             return value.copy()
         view = value.view()
@@ -53,11 +60,11 @@ class Visible(Traced):
         """
         if self.value.size != 1:
             raise ShapeError(f"item expects a Tensor of one element; got shape {self.value.shape}")
-        return self._seen(".item()").item()
+        return self._taken(".item()").item()
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers."""
-        return self._seen(".tolist()").tolist()
+        return self._taken(".tolist()").tolist()
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.numpy(), dtype, copy=copy)
@@ -136,6 +143,7 @@ def _ours() -> Mapping[Any, Callable[..., Any]]:
         function = getattr(np, name, None)
         if function is not None and name not in ("astype", "put"):  # these mean something else in NumPy
             table[function] = getattr(ops, name)
+    table[np.where] = lambda c, *xy: ops.where(c, *xy) if xy else _without_us(np.where, "where", (c,), {})
     return table
 
 
