@@ -32,7 +32,7 @@ def test_a_warning_shows_the_users_line():
 
 
 def test_a_warning_from_deep_within_shows_the_users_line():
-    numbers = np.ones(3)
+    numbers = np.ones((10, 3))
     step = tg.capture(lambda x: x * numbers)  # what it says is about this line
     with pytest.warns(UserWarning, match="was not given to the captured step") as seen:
         step(tg.tensor([1.0, 2.0, 3.0]))

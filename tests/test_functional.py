@@ -86,5 +86,10 @@ def test_wrong_values_are_named(model):
         f({**parameters, "layers.0.kernal": np.ones(2)}, state, X)
     with pytest.raises(ShapeError, match=r"layers\.0\.bias of shape \(2,\); got \(3,\)"):
         f({**parameters, "layers.0.bias": np.ones(3)}, state, X)
+    for wrong in ((None, None), (parameters, [1])):
+        with pytest.raises(TypeError, match=r"functional expects \w+ as a dict of values by path; got"):
+            f(*wrong, X)
     with pytest.raises(NotBuiltError):
         tg.functional(tg.layers.Dense(2))
+    with pytest.raises(TypeError, match="functional expects a Module; got 3"):
+        tg.functional(3)

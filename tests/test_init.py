@@ -44,6 +44,21 @@ def test_an_unknown_name_lists_the_nearest():
         _ = tg.sofmax
 
 
+KNOWN = {
+    "activations": "softmax", "callbacks": "EarlyStopping", "constraints": "MaxNorm", "datasets": "load_digits",
+    "diagnostics": "GradientFlow", "initializers": "HeNormal", "layers": "Dense", "losses": "Huber",
+    "metrics": "accuracy", "models": "Sequential", "optimizers": "SGD", "regularizers": "L1L2",
+    "schedules": "OneCycle", "testing": "assert_gradients",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", tg._MODULES)
+def test_every_public_module_answers_an_unknown_name_with_the_nearest(name):
+    known = KNOWN[name]
+    with pytest.raises(AttributeError, match=f"'{known}s' in tinygrad_bn.{name}. Did you mean '{known}'.* Choices: "):
+        getattr(getattr(tg, name), f"{known}s")
+
+
 def test_the_import_loads_nothing_heavy():
     program = "import sys, numpy; before = set(sys.modules); import tinygrad_bn; print(*set(sys.modules) - before)"
     loaded = in_a_fresh_process(program)

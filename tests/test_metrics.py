@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tinygrad_bn import metrics
-from tinygrad_bn.errors import ShapeError
+from tinygrad_bn.errors import DtypeError, ShapeError
 
 PREDICTED = np.array([[0.1, 0.9, 0.0], [0.6, 0.3, 0.1], [0.2, 0.2, 0.6], [0.5, 0.4, 0.1]], np.float32)
 LABELS = np.array([1, 0, 1, 0])
@@ -49,6 +49,14 @@ def test_small_integers_do_not_wrap_around():
     metric = metrics.get("mae")
     metric.update(np.array([0], np.uint8), np.array([2], np.uint8))
     assert metric.result() == 2
+
+
+@pytest.mark.parametrize("result", ["good", None, ["a"], [[1], [1, 2]]], ids=repr)
+def test_a_metric_that_gives_no_numbers_is_named(result):
+    metric = metrics.get(lambda y_true, y_pred: result)
+    with pytest.raises(DtypeError, match="metric <lambda> has to return a number for each sample; got"):
+        metric.update(np.ones(2), np.ones(2))
+    assert np.isnan(metric.result())
 
 
 def test_get():

@@ -174,6 +174,16 @@ def test_training_is_the_modules_own_mode_unless_the_call_says_otherwise():
     assert all(module.training for module in tree.train().modules())
 
 
+@pytest.mark.parametrize("wrong", ["a", 1, None])
+def test_training_is_true_or_false(wrong):
+    tree = Tree()
+    asks = [lambda: tree.train(wrong), lambda: setattr(tree, "training", wrong)]
+    for ask in asks if wrong is None else [*asks, lambda: tree(np.ones(2), training=wrong)]:
+        with pytest.raises(SettingError, match=f"Tree expects training to be True or False; got {wrong!r}"):
+            ask()
+    assert all(module.training is True for module in tree.modules())
+
+
 def test_trainable_reaches_every_parameter_and_module_under_it():
     tree = Tree()
     tree.branches[0].trainable = False
@@ -316,6 +326,11 @@ def test_a_failed_load_lists_everything_and_changes_nothing():
         net.load_state_dict(wrong)
     with pytest.raises(ShapeError):
         net.load_state_dict({**before, "layers.0.bias": np.ones(1)})
+    with pytest.raises(DtypeError, match=r"layers\.0\.bias expects real numbers; got 'a'"):
+        net.load_state_dict({**before, "layers.0.bias": "a"})
+    for nothing in (None, [1]):
+        with pytest.raises(TypeError, match=r"Row expects a dict of values by path, .*; got"):
+            net.load_state_dict(nothing)
     after = net.state_dict()
     assert all(np.array_equal(before[path], after[path]) for path in before)
 
@@ -389,6 +404,9 @@ def test_what_is_not_a_saved_file_is_refused_and_never_unpickled(tmp_path):
             Tree().load(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         Tree().load(tmp_path / "missing.npz")
+    for load in (Tree().load, tg.models.load):
+        with pytest.raises(TypeError, match="load expects the path of a file; got 3"):
+            load(3)
 
 
 # Copies

@@ -376,6 +376,7 @@ def test_clipping_by_norm_keeps_the_direction():
     np.testing.assert_allclose(clipped(optimizer), [0.00899964, 0.9999595], rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:fit. the loss is nan")
 @pytest.mark.parametrize("limit", [{"clipvalue": 1.0}, {"clipnorm": 1.0}])
 def test_a_model_is_compiled_with_it(limit):
     """Targets a million times too large: the first gradients would throw the weights away."""

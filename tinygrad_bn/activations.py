@@ -1,5 +1,6 @@
 """The activations that have a name: functions of arrays and Tensors, as `Dense(activation=...)` takes them."""
 
+from tinygrad_bn import names
 from tinygrad_bn.layers.activations import get
 from tinygrad_bn.ops import (
     celu,
@@ -41,3 +42,6 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return __all__
+
+
+names.answer_for(__name__)

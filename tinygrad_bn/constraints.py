@@ -109,3 +109,6 @@ def get(constraint: str | Rule | type[Constraint] | None, where: str = "") -> Ru
 
 def _norm(weights: Array, axis: Axis) -> Array:
     return ops.norm(weights, axis=axis if isinstance(axis, int) else tuple(axis), keepdims=True)
+
+
+names.answer_for(__name__)

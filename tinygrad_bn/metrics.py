@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tinygrad_bn import names
-from tinygrad_bn.errors import ShapeError
+from tinygrad_bn.errors import DtypeError, ShapeError
 from tinygrad_bn.losses import paired
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import as_array
+from tinygrad_bn.tensors.arrays import NUMBERS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,10 +53,17 @@ class Metric(names.Answering):
 
         Raises:
             ShapeError: y_true and y_pred do not belong together.
+            DtypeError: the function returns no numbers.
         """
         truth, prediction = as_array(y_true), as_array(y_pred)
         aligned = paired(truth, prediction.shape)
-        values = np.asarray(self.per_sample(truth if aligned is None else aligned, prediction))
+        result = self.per_sample(truth if aligned is None else aligned, prediction)
+        try:
+            values = np.asarray(result)
+        except ValueError:  # lists of unequal lengths
+            values = np.asarray(None)
+        if values.dtype.kind not in NUMBERS:
+            raise DtypeError(f"metric {self.name} has to return a number for each sample; got {result!r:.60}")
         self._total += float(values.sum(dtype=np.float64))
         self._count += values.size
 
@@ -147,3 +155,6 @@ def _paired(name: str, y_true: NDArray[Any], y_pred: NDArray[Any]) -> Array:
     if (found := paired(y_true, y_pred.shape)) is not None:
         return found
     raise ShapeError(f"{name} expects y_true of the shape of y_pred, {y_pred.shape}; got {y_true.shape}")
+
+
+names.answer_for(__name__)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import wraps
 from types import FunctionType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from tinygrad_bn.errors import SettingError
 
@@ -64,6 +65,18 @@ def resolve(
     if isinstance(value, type) and issubclass(value, base):
         return value()
     return chosen(kind, value, choices, where)()
+
+
+def answer_for(module: str) -> None:
+    """Let a module answer a name that it does not have with those that it has: `__all__`, or what is defined in it."""
+    home: Any = sys.modules[module]
+
+    def missing(name: str) -> NoReturn:
+        own = [key for key, thing in vars(home).items() if getattr(thing, "__module__", None) == module]
+        choices = vars(home).get("__all__", [key for key in own if not key.startswith("_")])
+        raise AttributeError(unknown("name", name, choices, module), name=name)
+
+    home.__getattr__ = missing
 
 
 def arguments(kind: type) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygrad_bn import names
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.module.settings import Described, above_zero, flag, natural, not_below_zero, number, optional
 
@@ -226,3 +227,6 @@ class OneCycle(Schedule):
 
 def _between(first: float, last: float, share: float) -> float:
     return float((1 - share) * first + share * last)
+
+
+names.answer_for(__name__)

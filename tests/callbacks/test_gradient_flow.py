@@ -123,6 +123,7 @@ def test_it_counts_from_the_initial_epoch():
     assert flow.epoch == [3, 4]
 
 
+@pytest.mark.filterwarnings("ignore:fit. the loss is nan")
 def test_a_training_that_diverges_is_recorded_to_its_end(tmp_path):
     model = network()
     model.compile(tg.optimizers.SGD(1e30), "sparse_categorical_crossentropy")

@@ -14,6 +14,7 @@ def linked(page, mark):
     return [link for found, link in LINK.findall(page.read_text()) if found == mark and "://" not in link]
 
 
+@pytest.mark.filterwarnings("ignore:fit. the loss is nan")  # it shows a training that diverges
 def test_the_code_prints_and_draws_what_the_page_shows(tmp_path):
     pytest.importorskip("matplotlib")
     page = blocks(TUTORIAL)

@@ -297,6 +297,9 @@ def test_a_state_that_does_not_fit_changes_nothing():
             optimizer.load_state_dict(wrong)
         after = optimizer.state_dict()
         assert {key: value.tobytes() for key, value in after.items()} == {k: v.tobytes() for k, v in before.items()}
+    for wrong, message in [(None, "SGD expects a dict .*; got None"), ({"0.velocity": "a"}, "0.velocity expects real")]:
+        with pytest.raises(TypeError, match=message):
+            optimizer.load_state_dict(wrong)
 
 
 @pytest.mark.parametrize(

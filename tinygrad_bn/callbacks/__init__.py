@@ -1,5 +1,6 @@
 """Callbacks: what else happens while `fit` trains a model."""
 
+from tinygrad_bn import names
 from tinygrad_bn.callbacks.files import CSVLogger, ModelCheckpoint
 from tinygrad_bn.callbacks.gradient_flow import GradientFlow
 from tinygrad_bn.callbacks.learning_rate import ReduceLROnPlateau
@@ -17,3 +18,5 @@ __all__ = [
     "ReduceLROnPlateau",
     "TerminateOnNaN",
 ]
+
+names.answer_for(__name__)

@@ -1,5 +1,6 @@
 """Reports on models: why they train, or do not. Each is an object: fields first, str() a table, to_dict(), plot()."""
 
+from tinygrad_bn import names
 from tinygrad_bn.diagnostics.batch_normalization import Recalibration as Recalibration
 from tinygrad_bn.diagnostics.batch_normalization import (
     recalibrate_batch_normalization as recalibrate_batch_normalization,
@@ -22,3 +23,5 @@ __all__ = [
     "self_normalization",
     "selu_moments",
 ]
+
+names.answer_for(__name__)

@@ -74,3 +74,6 @@ def get(initializer: str | Initializer | type[Initializer], where: str = "") -> 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+names.answer_for(__name__)

@@ -1,5 +1,6 @@
 """The layers, a family a file. Functions live in `ops`; a layer owns a parameter, a state, a generator or a setting."""
 
+from tinygrad_bn import names
 from tinygrad_bn.layers.activations import ELU, SELU, LeakyReLU, PReLU, ReLU, RReLU, Softmax
 from tinygrad_bn.layers.base import Layer
 from tinygrad_bn.layers.core import Activation, Dense, Flatten, Input
@@ -26,3 +27,5 @@ __all__ = [
     "ReLU",
     "Softmax",
 ]
+
+names.answer_for(__name__)

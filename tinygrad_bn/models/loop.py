@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygrad_bn.callers import warn
 from tinygrad_bn.models.data import batches
 from tinygrad_bn.models.history import History
 from tinygrad_bn.models.listening import Callback
@@ -42,6 +44,7 @@ class Training:
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.callbacks, self.executor = callbacks, executor
         self._begun: NDArray[np.int64] | None = None
+        self._told = False
 
     def run(self, history: History, position: Position, epochs: int) -> None:
         """Train. However it ends, the model is then in inference mode and the callbacks know that it is over.
@@ -63,7 +66,7 @@ class Training:
                 ending.callback(callback.on_train_end)
             ending.push(self._end)
             model.train()
-            with np.errstate(over="ignore", invalid="ignore"):  # a loss of NaN is told by the loss itself
+            with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
                 for callback in self.callbacks:
                     callback.on_train_begin()
                 self._begun = position.resume(model)
@@ -94,6 +97,13 @@ class Training:
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch)
         logs = self._learned()
+        cared_for = self.model.stop_training or self.model.optimizer.nonfinite != "keep"
+        if not (self._told or cared_for or math.isfinite(logs["loss"])):
+            self._told = True
+            warn(
+                f"fit: the loss is {logs['loss']} in epoch {epoch + 1}. Lower the learning rate, or let the optimizer "
+                'clip (global_clipnorm=1.0) or refuse such gradients (nonfinite="raise" names their parameters)'
+            )
         if self.validation is not None:
             measured = self.model.measure(self.validation, self.batch_size, self.executor)
             logs |= {f"val_{name}": value for name, value in measured.items()}

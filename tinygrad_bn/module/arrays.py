@@ -50,7 +50,10 @@ def read_arrays(path: str | os.PathLike[str]) -> tuple[Arrays, About]:
         FileNotFoundError: there is none.
         SettingError: it is neither .npz nor .safetensors; or damaged; or of a newer version.
         ModuleNotFoundError: safetensors is not installed.
+        TypeError: `path` is none.
     """
+    if not isinstance(path, (str, os.PathLike)):  # a number would be taken for an open file
+        raise TypeError(f"load expects the path of a file; got {path!r:.60}")
     with open(path, "rb") as file:
         start = file.read(9)
     is_safetensors = start[8:] == b"{" or (Path(path).suffix == _SAFETENSORS and not start.startswith(b"PK"))

@@ -25,8 +25,11 @@ def functional(model: Module) -> tuple[Callable[..., tuple[Any, Values]], Values
 
     Raises:
         NotBuiltError: a layer does not know its input shape yet, and so has no parameters.
+        TypeError: `model` is no module; by f: parameters or state are no dict.
         SettingError, ShapeError: by f: a path is missing or unknown, or a value does not fit.
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"functional expects a Module; got {model!r:.60}")
     parameters = dict(model.named_parameters())
     states = dict(model.named_states())
 
@@ -49,6 +52,8 @@ def _values(variables: Mapping[str, Variable]) -> Values:
 
 
 def _expect_fit(kind: str, values: Mapping[str, Any], variables: Mapping[str, Variable]) -> None:
+    if not isinstance(values, Mapping):
+        raise TypeError(f"functional expects {kind} as a dict of values by path; got {values!r:.60}")
     for path in variables.keys() - values.keys():
         raise SettingError(f"functional expects {kind} with a value for {path}")
     for path, value in values.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class Module(Checked):
 
     training: bool = True
     _trainable: bool = True
+    _checks: ClassVar = {"training": flag}
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse a `call` that nobody calls, as those who come from Keras write it."""
@@ -55,7 +56,7 @@ class Module(Checked):
         """
         try:
             if training is not None:
-                with using(training=training):
+                with using(training=flag(self, "training", training)):
                     return self(x)
             recorder = current().recorder
             if recorder is not None:
@@ -150,7 +151,10 @@ class Module(Checked):
         """
         for path, module in self.named_modules():
             module.ensure_built(path)
-        return ((path, found) for path, found in walk(self) if isinstance(found, Variable))
+        variables = [(path, found) for path, found in walk(self) if isinstance(found, Variable)]
+        for path, variable in variables:
+            variable.path = path
+        return iter(variables)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Path and parameter. Raises as `named_variables`."""
@@ -203,9 +207,12 @@ class Module(Checked):
         Raises:
             SettingError: paths are missing or unexpected; the message lists everything that is wrong.
             ShapeError: the paths are right, but values do not fit.
+            TypeError: this is no dict, or a value is not made of numbers.
         """
+        if not isinstance(state, Mapping):
+            raise self.error(TypeError, f"expects a dict of values by path, as state_dict gives it; got {state!r:.60}")
         variables = dict(self.named_variables())
-        values = {path: as_array(state[path]) for path in variables if path in state}
+        values = {path: as_array(state[path], name=path) for path in variables if path in state}
         strangers = [f"{path} is missing" for path in variables if path not in state]
         strangers += [_unexpected(path, variables) for path in state if path not in variables]
         misfits = [problem for path, value in values.items() if (problem := _misfit(path, variables[path], value))]

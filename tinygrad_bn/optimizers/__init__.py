@@ -31,3 +31,6 @@ def get(optimizer: str | Optimizer | type[Optimizer]) -> Optimizer:
     """
     spelled = optimizer.lower() if isinstance(optimizer, str) else optimizer
     return names.resolve("optimizer", spelled, Optimizer, _BY_NAME)
+
+
+names.answer_for(__name__)

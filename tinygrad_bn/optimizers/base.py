@@ -211,10 +211,15 @@ class Optimizer(names.Answering):
 
         Raises:
             ValueError: a name is unknown, or a value does not fit. Nothing has been changed then.
+            TypeError: this is no dict, or a value is not made of numbers.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"{self._name} expects a dict as state_dict gives it; got {state!r:.60}")
         rates = {key: getattr(type(self), key).checked(state[key], self._name) for key in state if key in self._rates}
         iterations = natural(self._name, "iterations", np.asarray(state.get("iterations", 0)).item(), least=0)
-        slots = {key: as_array(value) for key, value in state.items() if key not in rates and key != "iterations"}
+        slots = {
+            key: as_array(value, name=key) for key, value in state.items() if key not in rates and key != "iterations"
+        }
         self._slots.expect(slots, self._slots_with(rates), ["iterations", *self._rates])
         self._expect_rates(rates)
         if "learning_rate" in rates:
