@@ -97,13 +97,7 @@ class Training:
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch)
         logs = self._learned()
-        cared_for = self.model.stop_training or self.model.optimizer.nonfinite != "keep"
-        if not (self._told or cared_for or math.isfinite(logs["loss"])):
-            self._told = True
-            warn(
-                f"fit: the loss is {logs['loss']} in epoch {epoch + 1}. Lower the learning rate, or let the optimizer "
-                'clip (global_clipnorm=1.0) or refuse such gradients (nonfinite="raise" names their parameters)'
-            )
+        self._tell_of(logs["loss"], epoch)
         if self.validation is not None:
             measured = self.model.measure(self.validation, self.batch_size, self.executor)
             logs |= {f"val_{name}": value for name, value in measured.items()}
@@ -111,6 +105,16 @@ class Training:
         position.epoch, position.batch, position.averages = epoch + 1, 0, None
         for callback in self.callbacks:
             callback.on_epoch_end(epoch, logs)
+
+    def _tell_of(self, loss: float, epoch: int) -> None:
+        """Say once that the loss is not finite, unless the optimizer or a callback takes care of it."""
+        cared_for = self.model.stop_training or getattr(self.model.optimizer, "nonfinite", "keep") != "keep"
+        if not (self._told or cared_for or math.isfinite(loss)):
+            self._told = True
+            warn(
+                f"fit: the loss is {loss} in epoch {epoch + 1}. Lower the learning rate, or let the optimizer clip "
+                '(global_clipnorm=1.0) or refuse such gradients (nonfinite="raise" names their parameters)'
+            )
 
     def _learned(self) -> dict[str, float]:
         """Learn from every sample once; the averages are those of the batches as they were met."""
