@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from tinygrad_bn.diagnostics import SelfNormalization as SelfNormalization
     from tinygrad_bn.diagnostics import fold_batch_normalization as fold_batch_normalization
     from tinygrad_bn.diagnostics import gradient_flow as gradient_flow
+    from tinygrad_bn.diagnostics import lsuv as lsuv
     from tinygrad_bn.diagnostics import recalibrate_batch_normalization as recalibrate_batch_normalization
     from tinygrad_bn.diagnostics import self_normalization as self_normalization
     from tinygrad_bn.drawing import draw as draw
@@ -82,6 +83,7 @@ _HOMES = {
     "functional": "module.functional",
     "gradient_flow": "diagnostics",
     "gradcheck": "checking",
+    "lsuv": "diagnostics",
     "recalibrate_batch_normalization": "diagnostics",
     "self_normalization": "diagnostics",
     "set_executor": "capturing",

@@ -329,6 +329,7 @@ SETTINGS = [
             "`gradgradcheck` has the second order",
         ),
     ),
+    Setting("lsuv(orthogonal=True, tolerance=0.02, iterations=20)"),
     Setting("recalibrate_batch_normalization(batch_size=32)"),
     Setting("fold_batch_normalization(x=None, partial=False)"),
     Setting("self_normalization(x=None)"),

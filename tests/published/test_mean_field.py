@@ -6,10 +6,16 @@ sw2 E[phi(sqrt(q) z)^2] + sb2 from layer to layer, and the variance of a gradien
 chi = sw2 E[phi'(sqrt(q) z)^2], z standard normal. A net is critical where q stays and chi is 1.
 """
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import tinygrad_bn as tg
+
+GRIDS = Path(os.environ.get("TINYGRAD_BN_DATA", "")) / "mean-field"
+needs_grids = pytest.mark.skipif(not GRIDS.is_dir(), reason="TINYGRAD_BN_DATA has no folder mean-field")
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(400)
 
@@ -150,3 +156,44 @@ def test_where_selu_takes_mean_and_variance_in_100_layers(tau, mean, variance):
         center = expected(lambda z, scale=scale: tg.selu(scale * z))
         found = center, expected(lambda z, scale=scale: tg.selu(scale * z) ** 2) - center * center
     assert found == (pytest.approx(mean, abs=5e-3), pytest.approx(variance, rel=5e-3, abs=5e-4))
+
+
+HERMITE, MASS = np.polynomial.hermite_e.hermegauss(80)
+MASS = MASS / MASS.sum()
+
+
+def depth_scale(phi, sw2, sb2):
+    """-1 / log(chi at the correlation c to which two signals go), the number of layers in which they lose 1 / e.
+
+    Schoenholz et al. (2017), Eq. 5 and 9.
+    """
+    q, c = settled(phi, sw2, sb2), 0.5
+
+    def pair():
+        return np.sqrt(q) * HERMITE[:, None], np.sqrt(q) * (c * HERMITE[:, None] + np.sqrt(max(1 - c * c, 0)) * HERMITE)
+
+    for _ in range(5000):
+        one, other = pair()
+        before, c = c, (sw2 * np.einsum("i,j,ij->", MASS, MASS, phi(one) * phi(other)) + sb2) / q
+        if abs(c - before) < 1e-12:
+            break
+    one, other = pair()
+    return -1 / np.log(sw2 * np.einsum("i,j,ij->", MASS, MASS, slope(phi, one) * slope(phi, other)))
+
+
+@needs_grids
+def test_depth_scales_and_which_nets_they_let_learn():
+    """The 50 published depth scales of tanh with sb2 = .05, but for those beside the transition. And of the 8,190 nets of
+    width 300 that were trained on MNIST, those learn, half of the digits at least, whose depth is few of them.
+    """
+    published, grid = np.load(GRIDS / "depth_scale.npz"), np.load(GRIDS / "train_acc.npz")
+    ours = np.array([depth_scale(tg.tanh, sw2, 0.05) for sw2 in published["sws"]])
+    apart = np.abs(published["sws"] - 1.76) > 0.25
+    np.testing.assert_allclose(ours[apart], published["xi_cs"][apart], rtol=1e-2)
+    score = (np.interp(grid["xgrid"], published["sws"], ours) / grid["ygrid"][:, None]).ravel()
+    learns = (grid["train_acc"] > 0.5).ravel()
+    assert learns.size == 8190
+    ranks, good = np.argsort(np.argsort(score)), learns.sum()
+    area = (ranks[learns].sum() - good * (good - 1) / 2) / (good * (learns.size - good))
+    assert area >= 0.975
+    assert max(np.mean((score > bound) == learns) for bound in np.quantile(score, np.linspace(0, 1, 200))) >= 0.94

@@ -10,6 +10,9 @@ from tinygrad_bn.diagnostics.folding import fold_batch_normalization as fold_bat
 from tinygrad_bn.diagnostics.moments import Passed, gaussian_moments, selu_moments
 from tinygrad_bn.diagnostics.self_normalizing import LayerMoments, SelfNormalization, self_normalization
 from tinygrad_bn.diagnostics.signal_plot import plot_signals
+from tinygrad_bn.diagnostics.unit_variance import LSUV as LSUV
+from tinygrad_bn.diagnostics.unit_variance import LayerVariance as LayerVariance
+from tinygrad_bn.diagnostics.unit_variance import lsuv as lsuv
 
 __all__ = [
     "GradientFlow",
