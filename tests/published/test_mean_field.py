@@ -183,7 +183,7 @@ def depth_scale(phi, sw2, sb2):
 
 @needs_grids
 def test_depth_scales_and_which_nets_they_let_learn():
-    """The 50 published depth scales of tanh with sb2 = .05, but for those beside the transition. And of the 8,190 nets of
+    """The 50 published depth scales of tanh with sb2 = .05, but for those at the transition. And of the 8,190 nets of
     width 300 that were trained on MNIST, those learn, half of the digits at least, whose depth is few of them.
     """
     published, grid = np.load(GRIDS / "depth_scale.npz"), np.load(GRIDS / "train_acc.npz")
