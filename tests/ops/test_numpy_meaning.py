@@ -97,6 +97,8 @@ def test_integers_and_truth_values_give_numpys_numbers_in_numpys_dtype(call, dty
     with np.errstate(all="ignore"):  # a warning would be NumPy's too
         try:
             expected = evaluate(call, np, x=x)
+        except OverflowError:
+            pytest.skip("this NumPy wants bounds within the dtype, which was mended in 2.1")
         except (TypeError, ValueError):
             with pytest.raises((TypeError, ValueError)):
                 evaluate(call, OURS, wrap, x)
