@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
-from threading import Lock
 from typing import Any, overload
 
 import numpy as np
 
 from tinygrad_bn.autodiff.pullback import pullback
 from tinygrad_bn.errors import ShapeError
+from tinygrad_bn.locks import new_lock
 from tinygrad_bn.mode import F, current, using
 from tinygrad_bn.names import checked
 from tinygrad_bn.ops.constants import ones
@@ -44,7 +45,7 @@ def backward(output: Tensor, gradient: Any = None, create_graph: bool = False) -
             leaf._grad = total  # it fits: the pullback has seen to that
 
 
-_accumulating = Lock()
+_accumulating = new_lock(sys.modules[__name__], "_accumulating")
 """Several threads may add to the gradient of one leaf."""
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
 from operator import is_
-from threading import Lock
 from types import MethodType
 from typing import Any
-from weakref import WeakSet
 
 from tinygrad_bn.callers import warn
 from tinygrad_bn.capturing.executors import chosen
@@ -19,6 +16,7 @@ from tinygrad_bn.capturing.making import taken
 from tinygrad_bn.capturing.programs import Program
 from tinygrad_bn.capturing.surroundings import Settings, Surroundings
 from tinygrad_bn.errors import CaptureBusyError
+from tinygrad_bn.locks import new_lock
 from tinygrad_bn.mode import Mode, current
 from tinygrad_bn.names import checked
 
@@ -48,19 +46,6 @@ def capture(function: Callable[..., Any] | None = None, *, executor: str | None 
     if function is None:
         return partial(capture, executor=executor)
     return Captured(function, chosen(executor))
-
-
-_captured: WeakSet[Captured] = WeakSet()
-
-
-def _unlock() -> None:
-    """In a new process nothing runs yet, whatever ran in the one that it was forked from."""
-    for captured in _captured:
-        captured._lock = Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock)
 
 
 class _Call:
@@ -128,9 +113,8 @@ class Captured:
         self._programs: OrderedDict[Any, list[_Entry]] = OrderedDict()
         self._latest: _Entry | None = None
         self._surroundings = Surroundings(function)
-        self._lock = Lock()
+        self._lock = new_lock(self, "_lock")
         self._dropped = 0
-        _captured.add(self)
 
     @property
     def programs(self) -> list[Program]:

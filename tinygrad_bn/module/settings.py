@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from tinygrad_bn import names
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.mode import changed
+from tinygrad_bn.tensors.arrays import dtype_of
 
 Check = Callable[[Any, str, Any], Any]
 """From owner, name and value what is to be kept; or it raises."""
@@ -150,9 +150,7 @@ def floating(owner: object, dtype: Any) -> np.dtype[Any]:
     Raises:
         SettingError: it stands for none.
     """
-    found: np.dtype[Any] | None = None
-    with suppress(TypeError):  # there is no such dtype
-        found = np.dtype(dtype)
+    found = dtype_of(dtype)
     if found is None or found.kind != "f":
         raise SettingError(f"{_called(owner)} expects dtype to be floating; got {found or repr(dtype)}")
     return found

@@ -58,11 +58,17 @@ def of_numbers(dtype: DTypeLike, name: str) -> np.dtype[Any]:
     Raises:
         DtypeError: it stands for none.
     """
-    found: np.dtype[Any] | None = None
-    with suppress(TypeError):  # there is no such dtype
-        found = np.dtype(dtype)
+    found = dtype_of(dtype)
     if found is None or found.kind not in NUMBERS:
         raise DtypeError(f"{name} expects a dtype of real numbers; got {found or repr(dtype)}")
+    return found
+
+
+def dtype_of(dtype: Any) -> np.dtype[Any] | None:
+    """The dtype that `dtype` stands for; None where there is no such dtype."""
+    found: np.dtype[Any] | None = None
+    with suppress(TypeError):
+        found = np.dtype(dtype)
     return found
 
 

@@ -16,13 +16,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from tinygrad_bn.errors import NativeError
 from tinygrad_bn.files import replacing
+from tinygrad_bn.locks import new_lock
 
 # NaN and infinity stay what they are and no sum is reordered unseen: left out is what C asks for beyond IEEE 754.
 FLAGS: tuple[str, ...] = (
@@ -41,17 +41,7 @@ _SHARED = ("-shared",) if sys.platform == "win32" else ("-shared", "-fPIC", "-fv
 _MATHS = () if sys.platform == "win32" else ("-lm",)
 _SECONDS = 120  # after which a compiler hangs: the first run of one just installed builds its own libraries
 _UNUSABLE = (OSError, RuntimeError)  # a folder that is read-only, full, or forbids programs; a user without a home
-_compiling = threading.Lock()
-
-
-def _let_compile() -> None:
-    """Nobody compiles yet: a process that has just been forked has none of the threads that may have held the lock."""
-    global _compiling
-    _compiling = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_let_compile)
+_compiling = new_lock(sys.modules[__name__], "_compiling")
 
 
 def compiled(source: str, *, flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
