@@ -115,7 +115,8 @@ def test_they_allocate_nothing(monkeypatch):
     source, _, scratch = texts[0]
     assert scratch <= 1
     steps = [line for line in source.splitlines()[1:] if "=" in line]
-    assert len(steps) == 4 and all("out=" in line for line in steps)
+    results = [line.partition(" = ")[0].strip() for line in steps]
+    assert len(steps) == 4 and all(line.endswith(f", {result})") for line, result in zip(steps, results, strict=True))
 
 
 @pytest.mark.parametrize(

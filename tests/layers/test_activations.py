@@ -242,6 +242,6 @@ def test_the_axes_that_prelu_shares_are_looked_at_before_its_first_call():
 
 
 def test_every_named_function_is_in_the_module_of_activations():
-    functions = {name for name, function in layers.activations._FUNCTIONS.items() if function is not None}
+    functions = {name for name, function in layers.activations.FUNCTIONS.items() if function is not None}
     assert functions - {"exponential", "swish"} == set(dir(tg.activations)) - {"get"}
     assert tg.activations.get("swish") is tg.activations.silu

@@ -1,8 +1,9 @@
-"""The heart: one sweep backwards through what the Tensors remember."""
+"""The heart: one sweep backwards through what the Tensors remember, from the youngest to the oldest."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from tinygrad_bn.tensors import Tensor
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
 
-_age = attrgetter("serial")
+_age, _wanted = attrgetter("serial"), attrgetter("_wanted")
 _ARRAYS = (np.ndarray, Tensor)
 
 
@@ -29,26 +30,33 @@ def pullback(
 
     On arrays the sweep is fast; `on_tensors` it is itself remembered, and so can be differentiated or recorded.
     """
-    ends = None if inputs is None else set(inputs)
-    vertices = _reaching(outputs) if ends is None else _between(outputs, ends)
+    ends = set(inputs or ())
+    is_on_path = _wanted if inputs is None else _between(outputs, ends).__contains__
     recorder = current().recorder
     pending: dict[Tensor, Array] = {}
     found: dict[Tensor, Array] = {}
+    youngest: list[tuple[int, Tensor]] = []  # a heap: what was made from a Tensor is younger, so it comes first
+
+    def add(tensor: Tensor, g: Array) -> None:
+        before = pending.get(tensor)
+        pending[tensor] = g if before is None else before + g
+        if before is None and tensor.source is not None:
+            heappush(youngest, (-tensor.serial, tensor))
+
     for output, g in zip(outputs, cotangents, strict=True):
-        if output in vertices:
-            pending[output] = pending[output] + g if output in pending else g
-    for vertex in sorted([vertex for vertex in vertices if vertex.source is not None], key=_age, reverse=True):
-        g = pending.pop(vertex, None)
-        if g is None:
-            continue
-        if ends is not None and vertex in ends:
+        if is_on_path(output):
+            add(output, g)
+    while youngest:
+        vertex = heappop(youngest)[1]
+        g = pending.pop(vertex)
+        if vertex in ends:
             found[vertex] = g
         if recorder is not None:
             recorder.pull(vertex)
         primitive, args, settings = vertex.source  # type: ignore[misc]
         known = _remembered(vertex, args, on_tensors)
         for arg, rule in zip(args, primitive.rules):  # noqa: B905 the rules of a variadic primitive do not end
-            if rule is not None and isinstance(arg, Tensor) and arg in vertices:
+            if rule is not None and isinstance(arg, Tensor) and is_on_path(arg):
                 g_arg = rule(g, *known, **settings)
                 if on_tensors and not isinstance(g_arg, Tensor):
                     raise GradientError(
@@ -57,8 +65,7 @@ def pullback(
                 value = arg.value
                 if type(g_arg) not in _ARRAYS or g_arg.shape != value.shape or g_arg.dtype is not value.dtype:
                     g_arg = _fitted(g_arg, value, primitive)
-                before = pending.get(arg)
-                pending[arg] = g_arg if before is None else before + g_arg
+                add(arg, g_arg)
     if recorder is not None:
         recorder.pull(None)
     return found | pending  # what no vertex has taken up belongs to leaves
@@ -71,7 +78,7 @@ def _remembered(vertex: Tensor, args: tuple[Any, ...], on_tensors: bool) -> list
     for thing in (vertex, *args):  # a loop: a comprehension costs twice as much before Python 3.12
         if not isinstance(thing, Tensor):
             known.append(thing)
-        elif thing.version is not None and thing.version.updated > serial:
+        elif (version := thing.version) is not None and version.updated > serial:
             known.append(Overwritten(thing, vertex))
         else:
             known.append(thing if on_tensors else thing.value)

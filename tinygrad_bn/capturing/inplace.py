@@ -18,6 +18,7 @@ from tinygrad_bn.errors import ShapeError
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
 
+_ASK_BY_NAME = (np.maximum, np.minimum)  # where the result goes; others take it by position, which is faster
 Arrays: TypeAlias = "Sequence[NDArray[Any]]"
 
 
@@ -152,7 +153,9 @@ def _planned(text: Text, target: NDArray[Any]) -> tuple[str, dict[str, Any], int
         constants[f"f{step}"] = call.function
         fits = call.sample.shape == target.shape and call.sample.dtype == target.dtype
         where[number] = cells.place(step, number) if fits else f"t{step}"
-        lines.append(f"{where[number]} = f{step}({', '.join(said)}" + (f", out={where[number]})" if fits else ")"))
+        if fits:
+            said.append(f"out={where[number]}" if call.function in _ASK_BY_NAME else where[number])
+        lines.append(f"{where[number]} = f{step}({', '.join(said)})")
     for place, ref in enumerate(text.results):
         if where[ref.number] != f"a{place}":
             lines.append(f"copyto(a{place}, {where[ref.number]}, casting='same_kind')")

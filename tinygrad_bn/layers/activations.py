@@ -16,7 +16,7 @@ from tinygrad_bn.module.settings import integer, not_below_zero
 
 ActivationLike = str | Callable[[Any], Any] | Module | None
 
-_FUNCTIONS: dict[str, Callable[[Any], Any] | None] = {
+FUNCTIONS: dict[str, Callable[[Any], Any] | None] = {
     "celu": ops.celu,
     "elu": ops.elu,
     "exponential": ops.exp,
@@ -54,7 +54,7 @@ def get(activation: ActivationLike, where: str = "") -> Callable[[Any], Any] | N
     if isinstance(activation, type) and issubclass(activation, Module):
         name = activation.__name__
         raise SettingError(f"{where or 'get'} expects a layer as activation; got the class {name}: write {name}()")
-    return names.chosen("activation", activation, _FUNCTIONS, where)
+    return names.chosen("activation", activation, FUNCTIONS, where)
 
 
 def _axes(layer: Layer, name: str, value: Any) -> Any:

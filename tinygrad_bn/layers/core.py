@@ -6,7 +6,7 @@ import math
 from typing import Any, ClassVar
 
 from tinygrad_bn import constraints, initializers, ops, regularizers
-from tinygrad_bn.layers.activations import ActivationLike, get
+from tinygrad_bn.layers.activations import FUNCTIONS, ActivationLike, get
 from tinygrad_bn.layers.base import Layer, sample_shape
 from tinygrad_bn.module import Module, Shape
 from tinygrad_bn.module.settings import flag, natural
@@ -53,7 +53,9 @@ class _Activating(Layer):
             activation.build(self.output_shape(input_shape))
 
     def _activated(self, x: Any) -> Any:
-        activate = get(self.activation)
+        activate = self.activation
+        if isinstance(activate, str):
+            activate = FUNCTIONS[activate]
         return x if activate is None else activate(x)
 
 

@@ -66,7 +66,6 @@ from tinygrad_bn.ops.elementary import (
     tanh,
 )
 from tinygrad_bn.ops.likelihood import (
-    negative_log_likelihood,
     sigmoid_crossentropy,
     softmax_crossentropy,
     sparse_softmax_crossentropy,
@@ -181,7 +180,6 @@ __all__ = [
     "mish",
     "multiply",
     "negative",
-    "negative_log_likelihood",
     "norm",
     "not_equal",
     "pad",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tinygrad_bn.domains import Case, integers, interval, real
+from tinygrad_bn.ops import residuals
 from tinygrad_bn.ops.activations import log_softmax, softplus
 from tinygrad_bn.ops.constants import arange, full_like
 from tinygrad_bn.ops.dtypes import floats
+from tinygrad_bn.ops.elementary import exp
 from tinygrad_bn.ops.reductions import spread, sum
 from tinygrad_bn.primitives import Array, derived, primitive
 
@@ -18,29 +20,7 @@ def _is_label(labels: Array, classes: int) -> Array:
 
 
 @primitive(
-    label="NLL",
-    domain=(integers(0, 4), real),
-    cases=(Case((3,), (3, 4)), Case((2, 3), (2, 3, 4)), Case((), (4,))),
-    reference=lambda labels, x: -np.take_along_axis(x, labels[..., None], -1)[..., 0],
-    expects="labels of shape (...) and log-probabilities of shape (..., classes)",
-)
-def negative_log_likelihood(labels: Array, log_probabilities: Array, /) -> Array:
-    """-log_probabilities[label] along the last axis, for integer labels; inf for a label that is no class.
-
-    Raises:
-        ShapeError: the labels are not one for each row of log-probabilities.
-    """
-    if labels.shape != log_probabilities.shape[:-1]:
-        raise ValueError
-    log_probabilities = floats(log_probabilities)
-    nowhere = full_like(log_probabilities, -np.inf)
-    return -np.maximum.reduce(np.where(_is_label(labels, nowhere.shape[-1]), log_probabilities, nowhere), axis=-1)
-
-
-negative_log_likelihood.defvjp(None, lambda g, y, labels, x: spread(-g, x, -1) * _is_label(labels, x.shape[-1]))
-
-
-@derived(
+    label="cross-entropy",
     domain=(integers(0, 4), real),
     cases=(Case((3,), (3, 4)), Case((2, 3), (2, 3, 4)), Case((), (4,))),
     reference=lambda labels, logits: (
@@ -56,7 +36,20 @@ def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
     Raises:
         ShapeError: the labels are not one for each row of logits.
     """
-    return negative_log_likelihood(labels, log_softmax(logits))
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError
+    log_p, is_label = log_softmax(logits), _is_label(labels, logits.shape[-1])
+    chosen = np.maximum.reduce(np.where(is_label, log_p, full_like(log_p, -np.inf)), axis=-1)
+    return residuals.keep(-chosen, log_p, is_label)
+
+
+def _to_logits(g: Array, y: Array, labels: Array, logits: Array) -> Array:
+    """The probabilities less the truth."""
+    log_p, is_label = residuals.kept(y) or (log_softmax(logits), _is_label(labels, logits.shape[-1]))
+    return (exp(log_p) - is_label) * spread(g, logits, -1)
+
+
+sparse_softmax_crossentropy.defvjp(None, _to_logits)
 
 
 @derived(

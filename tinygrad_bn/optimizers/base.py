@@ -30,6 +30,7 @@ Schedule: TypeAlias = Callable[[int], float]
 """The learning rate as a function of the number of steps taken: those of `tg.schedules`, or any other."""
 
 _NEVER_DECAY = ("gamma", "beta", "alpha")
+_FAILS_NEVER = nullcontext()
 
 
 class Optimizer(names.Answering):
@@ -261,13 +262,15 @@ class Optimizer(names.Answering):
 
     def _take(self, learned: Mapping[Parameter, Tensor], gradients: Any, step: Callable[..., None]) -> None:
         late = current().recorder is not None or any(parameter._constraint is not None for parameter in learned)
-        with undone_on_error() if late else nullcontext():  # an update alone does not fail, and a journal copies it all
-            with undone_on_error() if self.clipping is not None else nullcontext():
-                if self.clipping is not None:
+        with undone_on_error() if late else _FAILS_NEVER:  # an update alone does not, and a journal copies it all
+            if self.clipping is None:
+                gradients = regularized(learned, gradients)
+            else:
+                with undone_on_error():
                     gradients, good = self.clipping(learned, gradients)
                     if not guard(good):
                         return
-                gradients = regularized(learned, gradients)
+                    gradients = regularized(learned, gradients)
             step(tuple(learned), gradients)
         count(self._numbers.counter)
 
