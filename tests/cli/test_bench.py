@@ -144,6 +144,20 @@ def test_several_suites_share_a_page_and_only_what_has_the_workload_is_measured(
     ]
 
 
+def test_who_stops_a_long_run_keeps_the_suites_that_are_finished(timed, monkeypatch, tmp_path):
+    compare = interleave.compare
+
+    def stopped(suite, *rest):
+        if suite.name == "capture":
+            raise KeyboardInterrupt
+        return compare(suite, *rest)
+
+    monkeypatch.setattr(interleave, "compare", stopped)
+    path = tmp_path / "figures.json"
+    main(["bench", "step", "capture", "--workload", "notebook", "--contender", OURS, "--json", str(path)])
+    assert [row["suite"] for row in json.loads(path.read_text())["rows"]] == ["step"]
+
+
 def test_a_busy_machine_is_told(timed, tmp_path, capsys):
     timed[0] = 20.1
     path = tmp_path / "page.md"

@@ -55,8 +55,10 @@ def run(options: Namespace) -> int:
     suites = [import_module("benchmarks.suites").load(name) for name in dict.fromkeys(options.suite)]
     _expect_known("workload", options.workload, (case for suite in suites for case in suite.cases))
     _expect_known("contender", options.contender, (name for suite in suites for name in suite.contenders))
-    results = [result for suite in suites for result in _measured(suite, options)]
-    _write(results, options)
+    results: list[Any] = []
+    for suite in suites:
+        results += _measured(suite, options)
+        _write(results, options)  # each time: who stops a long run keeps what is finished
     return 1 if any(result.skipped for result in results) else 0
 
 
