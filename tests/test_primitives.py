@@ -287,3 +287,10 @@ def test_primitives_and_rules_are_functions():
     made = Primitive(lambda x: x)
     with pytest.raises(TypeError, match=r"defvjp expects functions.*; got 'rule'"):
         made.defvjp("rule")
+
+
+def test_a_rule_for_each_argument_brings_back_a_derivative_that_was_denied():
+    double = tg.primitive(lambda x: 2 * x, name="double")
+    double.defvjp(None)
+    double.defvjp_each(lambda i, g, y, x: 2 * g)
+    np.testing.assert_array_equal(tg.grad(lambda x: double(x).sum())(np.ones(2)), [2, 2])

@@ -191,12 +191,18 @@ def arrayed(name: str, args: Sequence[Any]) -> tuple[Any, ...]:
     for arg in args:
         if isinstance(arg, (list, tuple)) and any(isinstance(part, Traced) for part in arg):
             raise DtypeError(f"{name} expects arrays; got a list of Tensors: join them with stack")
-    weak = np.float32 if any(isinstance(arg, Traced) for arg in args) else None  # Python's floats beside a Tensor
+    dtypes = [arg.dtype for arg in args if isinstance(arg, (np.ndarray, Traced))]  # type: ignore[union-attr]
+    beside_tensors = any(isinstance(arg, Traced) for arg in args)
+
+    def made(arg: Any) -> Any:
+        if isinstance(arg, Traced):
+            return arg
+        if dtypes and (type(arg) is float or (beside_tensors and isinstance(arg, np.floating))):
+            return np.asarray(arg, np.result_type(*dtypes, 0.0))
+        return np.asarray(arg, np.float32 if beside_tensors and type(_first(arg)) is float else None)
+
     try:
-        arrays: tuple[Any, ...] = tuple(
-            arg if isinstance(arg, Traced) else np.asarray(arg, weak if type(_first(arg)) is float else None)
-            for arg in args
-        )
+        arrays: tuple[Any, ...] = tuple(map(made, args))
     except ValueError:
         raise ShapeError(f"{name} expects nested lists of equal lengths; got {args!r:.80}") from None
     for arg, array in zip(args, arrays, strict=True):

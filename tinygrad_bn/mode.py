@@ -6,7 +6,7 @@ A ContextVar holds it, so threads and asynchronous tasks do not see each other's
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ContextDecorator, contextmanager
+from contextlib import ContextDecorator, contextmanager, nullcontext
 from contextvars import ContextVar, Token
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -57,16 +57,16 @@ def changed() -> None:
     _changes[0] += 1
 
 
+def epoch() -> int:
+    """How often that has happened: who remembers settings need not look again while this stays the same."""
+    return _changes[0]
+
+
 def expect_outside(what: str) -> None:
     """Raise, while a step is being captured, that `what` belongs outside it: a replay would not do it."""
     recorder = current().recorder
     if recorder is not None:
         recorder.outside(what)
-
-
-def epoch() -> int:
-    """How often that has happened: who remembers settings need not look again while this stays the same."""
-    return _changes[0]
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -180,6 +180,10 @@ def frozen_state() -> Iterator[None]:
     finally:
         with using(journal=None):  # bringing back is no news for a journal around this one
             journal.undo()
+
+
+NOTHING_TO_UNDO: Final = nullcontext()
+"""In the place of `undone_on_error()`, which copies what is updated, where nothing fails after an update."""
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias, overload
 
 import numpy as np
 
+from tinygrad_bn import residuals
 from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
 from tinygrad_bn.functions import NUMBERS, P
 from tinygrad_bn.functions import Function as Function
@@ -41,6 +42,7 @@ class Primitive(Function[P]):
 
     Attributes:
         rules: one per array, or None where there is no derivative.
+        differentiable: whether any of its arrays has a derivative.
         keeps_logits: its results remember what went in, for the losses.
         random: every call draws anew.
     """
@@ -89,6 +91,7 @@ class Primitive(Function[P]):
             if isinstance(error, AttributeError):
                 raise
             raise self.explain(error, arrays, settings) from None
+        residuals.forget(result)
         return result if type(result) is _ndarray else self.as_array(result)
 
     def as_array(self, result: Any) -> Any:
@@ -130,7 +133,7 @@ class Primitive(Function[P]):
     def defvjp_each(self, rule: Callable[..., Any]) -> None:
         """Give the derivative of a function of any number of arrays: `rule(i, g, y, *arrays, **settings)`."""
         self._expect_rule(rule, "i", "g", "y")
-        self.rules = _EachRule(rule)
+        self.rules, self.differentiable = _EachRule(rule), True
 
     def _expect_rule(self, rule: Rule | None, *leading: str) -> None:
         """A rule that cannot take what it will be called with is answered now, not in the first backward pass."""
@@ -154,7 +157,7 @@ class Derived(Function[P]):
         settings: Mapping[str, Any] = self.defaults
         if params or self.lacking or len(args) != self.arity:
             arrays, settings = self.parted(args, params)
-        if any(isinstance(array, (list, tuple)) for array in arrays):
+        if any(isinstance(array, (list, tuple, np.generic)) for array in arrays):
             arrays = self.arrayed(arrays)
         try:
             result = self.forward(*arrays, **settings)

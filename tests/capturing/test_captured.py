@@ -17,7 +17,7 @@ import pytest
 import tinygrad_bn as tg
 from tinygrad_bn.capturing.nests import leaves
 from tinygrad_bn.errors import CaptureError
-from tinygrad_bn.layers import BatchNormalization, Dense, Dropout
+from tinygrad_bn.layers import BatchNormalization, Dense, Dropout, LeakyReLU
 from tinygrad_bn.models.training import Step
 from tinygrad_bn.optimizers import SGD
 
@@ -223,6 +223,20 @@ def test_programs_are_bounded_and_a_changing_number_is_told():
     numbers = iter(range(50))
     with pytest.warns(UserWarning, match="new at every call"):
         all(captured(X, float(number)) is not None for number in numbers)
+    assert len(captured.programs) == 16
+
+
+def test_a_changing_setting_is_told():
+    layer = LeakyReLU(0.1)
+    captured = capture(lambda x: layer(x))
+
+    def all_follow():
+        for number in range(50):
+            layer.alpha = 0.01 * number
+            np.testing.assert_array_equal(captured(X), layer(X))
+
+    with pytest.warns(UserWarning, match="something that it refers to is new at every call"):
+        all_follow()
     assert len(captured.programs) == 16
 
 

@@ -44,7 +44,19 @@ def test_certain_mistakes_stay_finite(dtype):
 
 def test_a_label_that_is_no_class_has_probability_0():
     for label in (-1, 4, 100):
-        assert tg.sparse_softmax_crossentropy(np.array([label]), LOGITS[:1]) == np.inf
+        loss, g = tg.value_and_grad(lambda x, at=label: tg.sparse_softmax_crossentropy(np.array([at]), x).sum())(
+            LOGITS[:1]
+        )
+        assert loss == np.inf
+        np.testing.assert_allclose(g, tg.softmax(LOGITS[:1]), rtol=1e-14)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_label_may_be_a_number(create_graph):
+    x = tg.tensor(LOGITS[0], requires_grad=True)
+    loss = tg.sparse_softmax_crossentropy(1, x)
+    loss.backward(create_graph=create_graph)
+    np.testing.assert_allclose(x.grad.numpy(), tg.softmax(LOGITS[0]) - np.eye(4)[1], rtol=1e-13)
 
 
 def test_labels_of_any_integers_truth_values_or_whole_floats_do():

@@ -527,6 +527,25 @@ def test_a_step_that_fails_changes_nothing(case, watched):
     assert everything() != before
 
 
+class Choosy(SGD):
+    """One whose text raises for some gradients."""
+
+    def update(self, parameter, gradient, *slots, **numbers):
+        np.linalg.cholesky(np.diag(np.ravel(gradient)))
+        return super().update(parameter, gradient, *slots, **numbers)
+
+
+def test_an_update_that_fails_half_way_changes_nothing():
+    made, optimizer = parameters(1.0, -2.0), Choosy(0.1, momentum=0.9)
+    for parameter, sign in zip(made, (1, -1), strict=True):
+        parameter.grad = np.full(parameter.shape, sign, parameter.dtype)
+    before = [parameter.numpy() for parameter in made]
+    with pytest.raises(np.linalg.LinAlgError):
+        optimizer.step(made)
+    np.testing.assert_equal([parameter.numpy() for parameter in made], before)
+    assert optimizer.iterations == 0
+
+
 def test_a_step_that_failed_under_frozen_state_is_undone_with_the_others():
     made = parameters(1.0, -2.0)
     made[-1].constraint = Trips(tg.abs)

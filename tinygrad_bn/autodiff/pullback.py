@@ -15,6 +15,7 @@ from tinygrad_bn.errors import GradientError
 from tinygrad_bn.mode import current
 from tinygrad_bn.primitives import Array, Primitive
 from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.tensors.graph import arguments
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
@@ -32,7 +33,7 @@ def pullback(
     """
     ends = set(inputs or ())
     is_on_path = _wanted if inputs is None else _between(outputs, ends).__contains__
-    recorder = current().recorder
+    recorder, kind = current().recorder, Tensor if on_tensors else np.ndarray
     pending: dict[Tensor, Array] = {}
     found: dict[Tensor, Array] = {}
     youngest: list[tuple[int, Tensor]] = []  # a heap: what was made from a Tensor is younger, so it comes first
@@ -57,14 +58,9 @@ def pullback(
         known = _remembered(vertex, args, on_tensors)
         for arg, rule in zip(args, primitive.rules):  # noqa: B905 the rules of a variadic primitive do not end
             if rule is not None and isinstance(arg, Tensor) and is_on_path(arg):
-                g_arg = rule(g, *known, **settings)
-                if on_tensors and not isinstance(g_arg, Tensor):
-                    raise GradientError(
-                        f"a rule of {primitive.__name__} takes the values out of Tensors: {g_arg!r:.60}"
-                    )
-                value = arg.value
-                if type(g_arg) not in _ARRAYS or g_arg.shape != value.shape or g_arg.dtype is not value.dtype:
-                    g_arg = _fitted(g_arg, value, primitive)
+                g_arg, value = rule(g, *known, **settings), arg.value
+                if type(g_arg) is not kind or g_arg.shape != value.shape or g_arg.dtype is not value.dtype:
+                    g_arg = _fitted(g_arg, value, primitive, on_tensors)
                 add(arg, g_arg)
     if recorder is not None:
         recorder.pull(None)
@@ -85,12 +81,14 @@ def _remembered(vertex: Tensor, args: tuple[Any, ...], on_tensors: bool) -> list
     return known
 
 
-def _fitted(g: Array, value: NDArray[Any], primitive: Primitive[Any]) -> Array:
+def _fitted(g: Array, value: NDArray[Any], primitive: Primitive[Any], on_tensors: bool) -> Array:
     """A cotangent in the shape and dtype of its argument: summed over the axes along which that was repeated.
 
     Raises:
         GradientError: what a rule of `primitive` gave is not a cotangent of the argument.
     """
+    if on_tensors and not isinstance(g, Tensor):
+        raise GradientError(f"a rule of {primitive.__name__} takes the values out of Tensors: {g!r:.60}")
     if type(g) is np.ndarray and g.dtype is value.dtype and g.shape[g.ndim - value.ndim :] == value.shape:
         return ops.sum_to.forward(g, value.shape)  # nearly always
     if isinstance(g, (int, float, np.generic)):
@@ -111,26 +109,18 @@ def _is_repeated(shape: tuple[int, ...], larger: tuple[int, ...]) -> bool:
     return extra >= 0 and (tail == shape or all(n in (1, m) for n, m in zip(shape, tail, strict=True)))
 
 
-def _reaching(outputs: Iterable[Tensor], oldest: int = 0) -> set[Tensor]:
-    """The Tensors, none older than `oldest`, that the outputs were made from and that require a gradient."""
-    seen: set[Tensor] = set()
-    stack = [output for output in outputs if output._wanted]
-    while stack:
-        vertex = stack.pop()
-        if vertex not in seen and vertex.serial >= oldest:
-            seen.add(vertex)
-            if vertex.source is not None:
-                for arg in vertex.source[1]:
-                    if isinstance(arg, Tensor) and arg._wanted:
-                        stack.append(arg)
-    return seen
-
-
 def _between(outputs: Iterable[Tensor], inputs: set[Tensor]) -> set[Tensor]:
     """The Tensors on the paths from the inputs to the outputs."""
-    above = _reaching(outputs, oldest=min(map(_age, inputs), default=0))
+    oldest = min(map(_age, inputs), default=0)
+    above: set[Tensor] = set()
+    waiting = list(outputs)
+    while waiting:
+        vertex = waiting.pop()
+        if vertex._wanted and vertex.serial >= oldest and vertex not in above:
+            above.add(vertex)
+            waiting += arguments(vertex)
     between = inputs & above
     for vertex in sorted(above, key=_age):
-        if vertex.source is not None and any(isinstance(arg, Tensor) and arg in between for arg in vertex.source[1]):
+        if not between.isdisjoint(arguments(vertex)):
             between.add(vertex)
     return between

@@ -118,7 +118,10 @@ class Captured:
 
     @property
     def programs(self) -> list[Program]:
-        return [entry.program for entries in self._programs.values() for entry in entries]
+        return [entry.program for entry in self._entries()]
+
+    def _entries(self) -> list[_Entry]:
+        return [entry for entries in self._programs.values() for entry in entries]
 
     def __repr__(self) -> str:
         return f"<captured {self.name}, {len(self.programs)} programs>"
@@ -180,8 +183,7 @@ class Captured:
 
     def _news(self) -> str:
         """What tells the last two kinds of call apart, as far as it is an argument."""
-        (before, *_), (last, *_) = list(self._programs.values())[-2:]
-        one, other = before.call, last.call
+        one, other = (entry.call for entry in self._entries()[-2:])
         positions = [place for place, (a, b) in enumerate(zip(one.given[1], other.given[1], strict=False)) if a != b]
         if positions and len(one.given[1]) == len(other.given[1]):
             return f"argument {positions[0]}, its shape, its type or its number,"

@@ -18,7 +18,7 @@ from tinygrad_bn.errors import ShapeError
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
 
-_ASK_BY_NAME = (np.maximum, np.minimum)  # where the result goes; others take it by position, which is faster
+_ASK_BY_NAME = (np.maximum, np.minimum)  # NumPy deprecates their third argument by position; others take out so, faster
 Arrays: TypeAlias = "Sequence[NDArray[Any]]"
 
 
@@ -26,10 +26,14 @@ class InPlace:
     """`update(*targets, *others) -> new targets`, elementwise, run so that the targets are overwritten.
 
     An update that cannot be read is run as it stands, and its results are copied.
+
+    Attributes:
+        copies: whether it has come to that.
     """
 
     def __init__(self, update: Callable[..., Any]) -> None:
         self.update = update
+        self.copies = False
         self._programs: dict[Any, Callable[..., None]] = {}
         self._scratch: dict[Any, NDArray[Any]] = {}
 
@@ -66,16 +70,20 @@ class InPlace:
         try:
             text = read(self.update, *targets, *others)
         except Unreadable:
-            return partial(self._copying, len(targets))
+            return self._fallback(len(targets))
         _expect_fit([text.sample(ref, *targets, *others) for ref in text.results], targets)
         if not _is_elementwise(text):
-            return partial(self._copying, len(targets))
+            return self._fallback(len(targets))
         source, constants, scratch = _planned(text, targets[0])
         for place in range(scratch):
             constants[f"s{place}"] = self._scratch_like(targets[0], place)
         exec(source, constants)
         program: Callable[..., None] = constants["program"]
         return program
+
+    def _fallback(self, count: int) -> Callable[..., None]:
+        self.copies = True
+        return partial(self._copying, count)
 
     def _copying(self, count: int, *arrays: NDArray[Any]) -> None:
         results = self.update(*arrays)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinygrad_bn import residuals
 from tinygrad_bn.domains import Case, integers, interval, real
-from tinygrad_bn.ops import residuals
 from tinygrad_bn.ops.activations import log_softmax, softplus
 from tinygrad_bn.ops.constants import arange, full_like
 from tinygrad_bn.ops.dtypes import floats
@@ -31,7 +31,9 @@ def _is_label(labels: Array, classes: int) -> Array:
     expects="labels of shape (...) and logits of shape (..., classes)",
 )
 def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
-    """-log softmax(logits)[label] along the last axis, for integer labels; inf for a label that is no class.
+    """-log softmax(logits)[label] along the last axis, for integer labels.
+
+    For a label that is no class it is inf, with the gradient of a truth that is 0 everywhere.
 
     Raises:
         ShapeError: the labels are not one for each row of logits.

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tinygrad_bn import residuals
 from tinygrad_bn.domains import Case, away_from, distinct
 from tinygrad_bn.errors import SettingError
-from tinygrad_bn.ops import residuals
 from tinygrad_bn.ops.dtypes import floats
 from tinygrad_bn.ops.elementary import abs, sqrt, square
 from tinygrad_bn.ops.reductions import Axis, along, axis_cases, count, left, max, mean, not_empty, spread, sum, summed

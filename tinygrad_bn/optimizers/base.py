@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.clipping import Parameters, unpaired
-from tinygrad_bn.mode import changed, count, current, guard, undone_on_error, using
+from tinygrad_bn.mode import NOTHING_TO_UNDO, changed, count, current, guard, undone_on_error, using
 from tinygrad_bn.module.settings import natural
 from tinygrad_bn.optimizers.clipping import LIMITS, Clipping
 from tinygrad_bn.optimizers.penalties import regularized
@@ -30,7 +29,6 @@ Schedule: TypeAlias = Callable[[int], float]
 """The learning rate as a function of the number of steps taken: those of `tg.schedules`, or any other."""
 
 _NEVER_DECAY = ("gamma", "beta", "alpha")
-_FAILS_NEVER = nullcontext()
 
 
 class Optimizer(names.Answering):
@@ -164,13 +162,14 @@ class Optimizer(names.Answering):
             FloatingPointError: a gradient is not finite, and `nonfinite` is "raise".
         """
         learned = self._learned(parameters)
-        if current().recorder is None:
+        recorder = current().recorder
+        if recorder is None:
             if self._numbers.vary:
                 self._numbers.write()  # here, since a schedule may fail
             self._take(learned, [grad.value for grad in learned.values()], self._in_place)
         else:
             for parameter in learned:
-                current().recorder.gradient(parameter, read=True)  # type: ignore[union-attr]
+                recorder.gradient(parameter, read=True)
             with using(gradients=False):
                 self._take(learned, list(learned.values()), self._recorded)
 
@@ -262,15 +261,13 @@ class Optimizer(names.Answering):
 
     def _take(self, learned: Mapping[Parameter, Tensor], gradients: Any, step: Callable[..., None]) -> None:
         late = current().recorder is not None or any(parameter._constraint is not None for parameter in learned)
-        with undone_on_error() if late else _FAILS_NEVER:  # an update alone does not, and a journal copies it all
-            if self.clipping is None:
-                gradients = regularized(learned, gradients)
-            else:
-                with undone_on_error():
+        with undone_on_error() if late else NOTHING_TO_UNDO:
+            with NOTHING_TO_UNDO if self.clipping is None else undone_on_error():
+                if self.clipping is not None:
                     gradients, good = self.clipping(learned, gradients)
                     if not guard(good):
                         return
-                    gradients = regularized(learned, gradients)
+                gradients = regularized(learned, gradients)
             step(tuple(learned), gradients)
         count(self._numbers.counter)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_bn.capturing.inplace import InPlace
+from tinygrad_bn.mode import NOTHING_TO_UNDO, undone_on_error
 from tinygrad_bn.optimizers.penalties import constrained
 from tinygrad_bn.variables import Parameter, Variable, side_by_side, written
 
@@ -31,6 +32,7 @@ class StepInPlace:
         self.optimizer = optimizer
         self._rules: dict[bool, InPlace] = {}
         self._plans: dict[tuple[Parameter, ...], list[Update]] = {}
+        self._runs_text = False
         self._moves = -1
 
     def __getstate__(self) -> dict[str, Any]:
@@ -40,8 +42,9 @@ class StepInPlace:
         """Overwrite these, from their gradients."""
         if self._moves != Variable.moves or learned not in self._plans:
             self._plan(learned)
-        for update in self._plans[learned]:
-            update.run(gradients, self.optimizer._name)
+        with undone_on_error() if self._runs_text else NOTHING_TO_UNDO:
+            for update in self._plans[learned]:
+                update.run(gradients, self.optimizer._name)
         for parameter in learned:
             if parameter._constraint is not None:
                 parameter.assign(constrained(self.optimizer, parameter, parameter.value), self.optimizer._name)
@@ -60,6 +63,7 @@ class StepInPlace:
             for kind, positions in kinds(self.optimizer, learned).items()
             for update in self._updates(learned, positions, *kind)
         ]
+        self._runs_text = any(rule.copies for rule in self._rules.values())  # NumPy's calls in place do not fail
         self._moves = Variable.moves
 
     def _updates(

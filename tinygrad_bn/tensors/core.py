@@ -1,7 +1,8 @@
 """Tensor: an array that remembers how it was made.
 
 A Tensor *is* the vertex of the graph: `t.source` holds the primitive, its arguments and its settings, and nothing
-below points up, so there are no cycles. Serial numbers grow in creation order, which is the order of every sweep.
+below points up, so there are no cycles. Serial numbers grow in creation order: every sweep goes from the youngest to
+the oldest.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Tensor(Visible, Methods):
         activation: the source of a softmax or sigmoid, kept in every mode for the losses; None for all others.
 
     An ndarray that meets a Tensor in an operation is remembered, not copied: who writes to it before the backward pass
-    changes the gradient.
+    may change the gradient.
     """
 
     __slots__ = ("__weakref__", "_grad", "_wanted", "activation", "serial", "source", "value", "version")
@@ -115,8 +116,10 @@ class Tensor(Visible, Methods):
                 return bind(primitive, tuple(as_argument(arg, primitive.__name__) for arg in args), params)
         try:
             value = primitive.forward(*values, **params)
-        except (ValueError, TypeError, IndexError, AttributeError, OverflowError):
-            value = primitive.evaluate(values, params)  # which makes arrays of numbers, or says what is wrong
+        except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+            if isinstance(error, AttributeError) and any(type(arg) in _PLAIN for arg in args):
+                return bind(primitive, primitive.arrayed(args), params)  # text that asks a number for its shape
+            value = primitive.evaluate(values, params)  # which says what is wrong
         mode = current()
         recorder = mode.recorder
         result = _new(Tensor)

@@ -41,11 +41,11 @@ def by_rows():
     return [Dense(40, activation="tanh"), LayerNormalization(), Dense(40, activation="sigmoid"), Dense(10)]
 
 
-momentum = partial(SGD, learning_rate=0.01, momentum=0.9)  # at .05 nesterov leaps, and steep slopes magnify rounding
+momentum = partial(SGD, learning_rate=0.05, momentum=0.9)
 MOMENTA = {
     "plain": partial(SGD, learning_rate=0.05),
     "momentum": momentum,
-    "nesterov": partial(momentum, nesterov=True),
+    "nesterov": partial(momentum, learning_rate=0.01, nesterov=True),  # at .05 it leaps, and magnifies rounding
 }
 
 
