@@ -98,7 +98,7 @@ def test_an_array_by_name_is_answered_with_how_to_write_a_setting():
         return alpha * x
 
     with pytest.raises(
-        TypeError, match=r"scaled expects 2 arrays; got 1 by position and alpha by name: write \(\*, alpha\) if it is"
+        TypeError, match=r"expects 2 arrays; got 1 by position and alpha by name: .* \(\*, alpha\) makes it a setting"
     ):
         scaled(np.ones(2), alpha=3.0)
 

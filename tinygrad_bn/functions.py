@@ -177,8 +177,9 @@ class Function(Generic[P]):
 
     def _hint(self, params: Mapping[str, Any]) -> str:
         """What to do where an array was given by its name."""
-        named = [name for name in self.arrays or () if name in params]
-        return f" and {named[0]} by name: write (*, {named[0]}) if it is a setting, no array" if named else ""
+        name = next((name for name in self.arrays or () if name in params), None)
+        definition = f"in a definition, (*, {name}) makes it a setting"
+        return "" if name is None else f" and {name} by name: arrays go by position; {definition}"
 
 
 def arrayed(name: str, args: Sequence[Any]) -> tuple[Any, ...]:

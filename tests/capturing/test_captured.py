@@ -469,6 +469,81 @@ def test_gradients_accumulate(wrap):
     assert w.grad.numpy().tolist() == [4, 9]
 
 
+def left_alone(w, t):
+    return w.grad
+
+
+def cleared(w, t):
+    w.grad = t.grad = None
+
+
+def halved(w, t):
+    w.grad = w.grad * 0.5
+
+
+def replaced(w, t):
+    w.grad = tg.tensor([1.0, 2.0])
+
+
+def exchanged(w, t):
+    w.grad, t.grad = t.grad, w.grad
+
+
+@pytest.mark.parametrize("executor", ["numpy", "native"])
+@pytest.mark.parametrize("first", [False, True], ids=["after a backward", "after gradients from before"])
+@pytest.mark.parametrize("touch", [left_alone, cleared, halved, replaced, exchanged])
+def test_gradients_are_afterwards_what_the_step_makes_of_them(touch, first, executor):
+    """Eager and captured calls take turns in leaving gradients and in touching them."""
+
+    def told(wrap):
+        w, t = tg.Parameter(np.ones(2, np.float32)), tg.tensor([2.0, 3.0], requires_grad=True)
+        loss = lambda t: tg.sum(w * t * t)  # noqa: E731
+
+        def step(t, u):
+            if not first:
+                loss(t).backward()
+            touch(w, t)
+            return loss(t).detach() * u
+
+        step, seen = wrap(step), []
+        for number in range(4):
+            loss(t).backward()
+            if number != 2:
+                seen.append(step(t, np.float32(number)).item())
+            seen += [None if leaf.grad is None else leaf.grad.numpy().tolist() for leaf in (w, t)]
+        return seen
+
+    assert told(lambda f: capture(f, executor=executor)) == told(lambda f: f)
+
+
+def test_a_leaf_may_be_made_in_the_step():
+    def slope(x):
+        at = tg.tensor(np.ones(3, np.float32), requires_grad=True)
+        loss = tg.sum(tg.square(at * x))
+        loss.backward()
+        return loss, at.grad
+
+    captured = capture(slope)
+    for number in (1, 2, 3):
+        x = np.full(3, number, np.float32)
+        for ours, theirs in zip(captured(x), slope(x), strict=True):
+            np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_who_is_differentiated_runs_captured_functions_as_they_are():
+    def f(x):
+        return tg.sum(x * x * x)
+
+    x = np.array([1.0, 2.0, 3.0])
+    captured = capture(f)
+    captured(x)
+    outer = lambda x: captured(x) * 2  # noqa: E731
+    np.testing.assert_array_equal(tg.grad(captured)(x), tg.grad(f)(x))
+    np.testing.assert_array_equal(tg.grad(outer)(x), 2 * tg.grad(f)(x))
+    np.testing.assert_array_equal(tg.hessian(captured)(x), tg.hessian(f)(x))
+    assert tg.gradcheck(captured, x)
+
+
 def test_a_failed_recording_brings_gradients_back():
     w = tg.Parameter(np.ones(2, np.float32))
     w.grad = before = tg.tensor([5.0, 7.0])

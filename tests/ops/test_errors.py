@@ -39,6 +39,9 @@ BROKEN = [
     ("transpose(M, (0, 0))", ShapeError, "transpose expects", "permutation", "axes=(0, 0)"),
     ("sparse_softmax_crossentropy(np.zeros(3, int), V)", ShapeError, "labels of shape (...)", "int64 of shape (3,)"),
     ("sparse_softmax_crossentropy(np.zeros((3, 1), int), M)", ShapeError, "labels of shape (...)", "(3, 1)"),
+    ("sparse_softmax_crossentropy(0, 3.0)", ShapeError, "labels of shape (...)", "float64 of shape ()"),
+    ("sparse_softmax_crossentropy(np.array(['a']), np.ones((1, 2)))", DtypeError, "numeric arrays", "<U1"),
+    ("log_softmax(np.array([1j, 2]))", DtypeError, "numeric arrays", "complex128"),
     ("softmax_crossentropy(V, np.ones((3, 3)))", ShapeError, "targets and logits of one shape", "(3,)", "(3, 3)"),
     ("exp([[1.0, 2.0], [3.0]])", ShapeError, "exp expects nested lists of equal lengths"),
     # nothing to reduce

@@ -31,7 +31,8 @@ def capture(function: Callable[..., Any] | None = None, *, executor: str | None 
     What varies from call to call are the Tensors and arrays among the arguments, the variables of modules, learning
     rates and random draws. All else is part of the kind, and is looked at in each call: shapes, dtypes, modes, other
     arguments, settings, and, one level deep, what the function and the user's functions it calls refer to. What else
-    the function does, such as printing, it does when it is recorded. Results come without a graph.
+    the function does, such as printing, it does when it is recorded. Results come without a graph; while another
+    function that calls it is differentiated, by `tg.grad` and the like, it runs as it is.
 
     Args:
         function: a step such as forward, backward and update; or leave it out, as a decorator with arguments.
@@ -134,7 +135,7 @@ class Captured:
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         mode = current()
-        if mode.recorder is not None or self.executor == "eager":
+        if mode.recorder is not None or mode.taken is not None or self.executor == "eager":
             return self.function(*args, **settings)
         if self._lock.locked():
             raise CaptureBusyError(

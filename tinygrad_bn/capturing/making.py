@@ -81,19 +81,23 @@ def _recorded(
         results = [leaf for leaf in leaves(result) if isinstance(leaf, (Tensor, np.ndarray))]
         handed = [value if isinstance(value, Tensor) else Tensor(value) for value in results]
         recording.expect_present(handed)
-        grads = _gradients_left(recording, tensors)
-        inherited = _inherited(recording, tensors)
-        olds: list[Any] = [recording.gradients[tensors[place]][0] for place in inherited]
-        flow = lowered(recording, [*tensors, *olds], [*handed, *(gradient for _, gradient in grads)])
-        program = Program(simplified(flow), executor, result, [owner for owner, _ in grads], inherited, name)
+        met = _gradients_met(recording, tensors, arrays)
+        passed_on = [(owner, before) for owner, (before, read), _ in met if isinstance(owner, int) and read]
+        inherited = {owner: before for owner, before in passed_on if before is not None}
+        left = [(owner, now) for owner, (before, _), now in met if now is not None and now is not before]
+        cleared = [owner for owner, (before, read), now in met if now is None and (before is not None or not read)]
+        flow = lowered(recording, [*tensors, *inherited.values()], [*handed, *(gradient for _, gradient in left)])
+        owners = [owner for owner, _ in left]
+        program = Program(simplified(flow), executor, result, owners, cleared, list(inherited), name)
     except BaseException:
         _undo(journal, recording)
         raise
-    first = program.handed([tensor.value.copy() for tensor in handed], [g.value.copy() for _, g in grads], arrays)
+    first = program.handed([tensor.value.copy() for tensor in handed], [g.value.copy() for _, g in left], arrays)
     parameters = [variable for variable in recording.variables() if isinstance(variable, Parameter)]
     made = [weakref.ref(event.tensor) for event in recording.events if isinstance(event, Made)]
     made += map(weakref.ref, tensors)
-    return Taken(first, program, recording.modules, parameters, _gradients_expected(recording, tensors)), made
+    expected = [(owner, before is not None) for owner, (before, read), _ in met if read]
+    return Taken(first, program, recording.modules, parameters, expected), made
 
 
 def _expect_no_strangers(name: str, recording: Recording) -> None:
@@ -150,17 +154,23 @@ def _undo(journal: Journal, recording: Recording | None) -> None:
         leaf._grad = before
 
 
-def _gradients_expected(recording: Recording, tensors: Sequence[Tensor]) -> list[tuple[Tensor | int, bool]]:
-    """Whose gradient has to be there before a call, or not to be: a variable, or the argument at a position."""
-    positions = {tensor: position for position, tensor in enumerate(tensors)}
-    met = recording.gradients.items()
-    return [(positions.get(leaf, leaf), before is not None) for leaf, (before, read) in met if read]
+def _gradients_met(
+    recording: Recording, tensors: Sequence[Tensor], arrays: Sequence[Any]
+) -> list[tuple[Tensor | int, tuple[Tensor | None, bool], Tensor | None]]:
+    """Of each gradient that mattered: whose it is, as `recording.gradients` has it, and what is there now.
 
-
-def _inherited(recording: Recording, tensors: Sequence[Tensor]) -> list[int]:
-    """The positions of the arguments whose gradients from before were looked at."""
-    met = [recording.gradients.get(tensor, (None, False)) for tensor in tensors]
-    return [position for position, (before, read) in enumerate(met) if read and before is not None]
+    Its owner is a Tensor, or the argument at a position. Of what was made in the step nobody will see it.
+    """
+    positions = {
+        tensor: place
+        for place, (tensor, array) in enumerate(zip(tensors, arrays, strict=True))
+        if isinstance(array, Tensor)
+    }
+    return [
+        (positions.get(leaf, leaf), before, leaf._grad)
+        for leaf, before in recording.gradients.items()
+        if leaf in positions or not (leaf in recording.arguments or recording.is_own(leaf))
+    ]
 
 
 def _argument(array: Any) -> Tensor:
@@ -174,11 +184,3 @@ def _argument(array: Any) -> Tensor:
     tensor = Tensor(array.value, array.requires_grad)
     tensor._grad = array._grad
     return tensor
-
-
-def _gradients_left(recording: Recording, tensors: Sequence[Tensor]) -> list[tuple[Variable | int, Tensor]]:
-    """Who has a gradient of the recording afterwards, a variable or the argument at a position, and that gradient."""
-    own = {event.tensor for event in recording.events if isinstance(event, Made)}
-    own.update(recording.origins)
-    owners: list[tuple[Variable | int, Tensor]] = [*enumerate(tensors), *((v, v) for v in recording.variables())]
-    return [(owner, leaf._grad) for owner, leaf in owners if leaf._grad is not None and leaf._grad in own]

@@ -12,7 +12,6 @@ from tinygrad_bn.capturing.nests import mapped
 from tinygrad_bn.capturing.running import runner, source_of
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.tensors import Tensor
-from tinygrad_bn.variables import Variable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +26,8 @@ class Program:
 
     Args:
         result: what the function returned.
-        owners: who has a gradient afterwards: a variable, or the position of an argument.
+        owners: who has a gradient of the step's afterwards: a Tensor, or the position of an argument.
+        cleared: who has none, whatever was there.
         inherited: the positions of the arguments whose gradients the step goes on from.
     """
 
@@ -36,7 +36,8 @@ class Program:
         flow: Flow,
         executor: str,
         result: Any,
-        owners: Sequence[Variable | int],
+        owners: Sequence[Tensor | int],
+        cleared: Sequence[Tensor | int],
         inherited: Sequence[int],
         name: str,
     ) -> None:
@@ -44,7 +45,7 @@ class Program:
         self.name = name
         self._shape = mapped(result, _emptied)
         self._is_flat = type(self._shape) is tuple and all(part is _HOLE for part in self._shape)
-        self._owners = owners
+        self._owners, self._cleared = owners, cleared
         self._inherited = inherited
         self._runner = runner(flow, executor)
 
@@ -64,6 +65,8 @@ class Program:
         for owner, gradient in zip(self._owners, gradients, strict=True):
             leaf = arrays[owner] if isinstance(owner, int) else owner
             leaf._grad = Tensor(gradient)
+        for owner in self._cleared:
+            (arrays[owner] if isinstance(owner, int) else owner)._grad = None
         if self._shape is _HOLE:
             return Tensor(results[0])
         if self._is_flat:

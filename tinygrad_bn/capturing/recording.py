@@ -97,8 +97,12 @@ class Recording(Following):
         """Whether an argument is an array, or was made from one in the step, and nobody will look into it again."""
         if not isinstance(arg, Tensor):
             return type(arg) is np.ndarray and arg.size > FEW
-        begun_here = arg.source is None and arg.serial > self._begun
-        return begun_here and arg.size > FEW and arg not in self.origins and not isinstance(arg, Variable)
+        begun_here = arg.source is None and self.is_own(arg)
+        return begun_here and arg.size > FEW and arg not in self.origins
+
+    def is_own(self, tensor: Tensor) -> bool:
+        """Whether it was made in the step, and is gone afterwards."""
+        return tensor.serial > self._begun and not isinstance(tensor, Variable)
 
     def _warn_of_constants(self, operation: str) -> None:
         """Say so if it was the user's text, not ours, that brought an array into an operation."""

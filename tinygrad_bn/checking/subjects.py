@@ -105,7 +105,7 @@ class Subject:
             given[place] = argument
         for parameter, value in zip(self._parameters, point[len(arguments) :], strict=True):
             parameter.value = value
-        with using(gradients=True):
+        with using(gradients=True, taken=[]):  # as for tg.grad: a captured function runs as it is
             result = self._f(*_rebuilt(self._inputs, iter(given)))
         outputs = [leaf for _, leaf in _leaves("result", result)]
         floating = [leaf for leaf in outputs if _kind(leaf) == "f"]

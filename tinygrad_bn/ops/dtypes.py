@@ -14,7 +14,11 @@ def floats(x: Array) -> Array:
 
     An integer's own dtype may be too small for what is added to it or taken from it on the way.
     """
-    return x if x.dtype in _USUAL or x.dtype.kind == "f" else x.astype(np.float64)
+    if x.dtype in _USUAL or x.dtype.kind == "f":
+        return x
+    if x.dtype.kind not in "iub":
+        raise TypeError  # which the function that asks says in its words
+    return x.astype(np.float64)
 
 
 def factors(x: Array) -> Array:

@@ -37,9 +37,12 @@ def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
 
     Raises:
         ShapeError: the labels are not one for each row of logits.
+        DtypeError: the labels are no numbers.
     """
-    if labels.shape != logits.shape[:-1]:
+    if labels.shape != logits.shape[:-1] or not logits.ndim:
         raise ValueError
+    if labels.dtype.kind not in "iubf":
+        raise TypeError
     log_p, is_label = log_softmax(logits), _is_label(labels, logits.shape[-1])
     chosen = np.maximum.reduce(np.where(is_label, log_p, full_like(log_p, -np.inf)), axis=-1)
     return residuals.keep(-chosen, log_p, is_label)

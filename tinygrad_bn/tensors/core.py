@@ -232,6 +232,9 @@ class Tensor(Visible, Methods):
     @property
     def grad(self) -> Tensor | None:
         """What `backward` has accumulated for this leaf, or None; can be set to an array or Tensor of its shape."""
+        recorder = current().recorder
+        if recorder is not None:
+            recorder.gradient(self, read=True)
         return self._grad
 
     @grad.setter
