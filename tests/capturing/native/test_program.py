@@ -1,6 +1,8 @@
 """A native program gives what the NumPy replay gives, but for its rounding, which is as small."""
 
+import sys
 from functools import partial
+from itertools import count
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from tinygrad_bn.capturing.replaying import Replay
 from tinygrad_bn.errors import NativeError
 from tinygrad_bn.layers import ELU, Activation, BatchNormalization, Dense, LayerNormalization
 from tinygrad_bn.optimizers import SGD, Adam, AdamW
-from tinygrad_bn.variables import State, side_by_side
+from tinygrad_bn.variables import State, Variable, side_by_side
 
 
 def _compiles():
@@ -264,6 +266,108 @@ def test_a_failed_check_raises_and_leaves_the_variables_alone():
     assert (guarded.total.value.tolist(), guarded.count.value, guarded.actions) == ([1.0] * 3, 1, 1)
     assert program.run([np.array([1.0, 2.0, 3.0])]) == [6.0]
     assert (guarded.total.value.tolist(), guarded.count.value, guarded.actions) == ([2.0, 3.0, 4.0], 2, 2)
+
+
+def interrupted(run, arrays, moment):
+    """Whether an interrupt came, at the moment of this number between two bytecodes of Python."""
+    came = []
+
+    def trace(frame, event, arg):
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            came.append(None)
+            if len(came) == moment:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run(arrays)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def unconditional():
+    return tg.Sequential([Dense(4, use_bias=False), BatchNormalization(), Dense(1)]), Adam(0.01)
+
+
+def with_policy(policy):
+    return unconditional()[0], Adam(0.01, clipnorm=0.1, nonfinite=policy)
+
+
+INTERRUPTED = {
+    "unconditional": unconditional,
+    **{policy: partial(with_policy, policy) for policy in ("keep", "skip", "raise", "zero")},
+}
+
+
+def stepping(model, optimizer):
+    """The flow of a step of learning, its argument, and the memory of all that it updates."""
+    x = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
+    model(x)
+
+    def step(x):
+        tg.mean(tg.square(model(x, training=True) - 1)).backward()
+        optimizer.step(model.parameters())
+        model.zero_grad()
+
+    flow = flow_of(step, x)
+    assert flow.counters
+    return flow, x, [*(store.variable.value for store in flow.stores), *(counter for counter, _ in flow.counters)]
+
+
+@pytest.mark.parametrize("made", INTERRUPTED.values(), ids=INTERRUPTED)
+def test_an_interrupt_at_any_moment_finds_all_updates_done_or_none(made):
+    flow, x, memory = stepping(*made())
+    program = NativeProgram(flow)
+    before = [array.copy() for array in memory]
+    assert not interrupted(program.run, [x], 0)
+    after = [array.copy() for array in memory]
+    found = set()
+    for moment in count(1):
+        for array, old in zip(memory, before, strict=True):
+            array[...] = old
+        came = interrupted(program.run, [x], moment)
+        now = [array.tobytes() for array in memory]
+        assert now in ([array.tobytes() for array in state] for state in (before, after)), moment
+        found.add(now != [array.tobytes() for array in before])
+        if not came:
+            break
+    assert found == {False, True}
+
+
+def test_an_interrupted_search_for_moved_variables_is_made_again():
+    variable = State(np.zeros(3))
+
+    def step(x):
+        variable.assign(variable + x)
+
+    program = NativeProgram(flow_of(lambda x: step(x) or x, np.ones(3)))
+    came, moment = True, 0
+    while came:
+        moment += 1
+        variable.value = np.zeros(3)
+        Variable.moves += 1
+        came = interrupted(program.run, [np.ones(3)], moment)
+        variable.value[...] = 0
+        program.run([np.ones(3)])
+        assert variable.value.tolist() == [1.0] * 3, moment
+
+
+def test_counters_are_undone_with_the_variables():
+    for made in INTERRUPTED.values():
+        flow, x, memory = stepping(*made())
+        program = NativeProgram(flow)
+        before = [array.copy() for array in memory]
+        with tg.frozen_state():
+            program.run([x])
+            assert [int(counter) for counter, _ in flow.counters] == [2]
+        for array, old in zip(memory, before, strict=True):
+            np.testing.assert_array_equal(array, old)
 
 
 def test_updates_whose_condition_fails_are_left_out_and_others_are_not():

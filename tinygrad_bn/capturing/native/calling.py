@@ -47,6 +47,7 @@ class Calling:
     Attributes:
         run: takes `call` and the arrays that a call brings, and computes; or gives 0 where it cannot read one of them.
         call: what `run` takes first.
+        table: what `commit` takes.
         moves: `Variable.moves` when the variables were looked for.
 
     Args:
@@ -63,7 +64,7 @@ class Calling:
         self._lasting: list[Any] = [block]
         self._call = _Call(ctypes.addressof(self._given), id(np.ndarray), object.__basicsize__, 0, None)
         self.call = ctypes.c_void_p(ctypes.addressof(self._call))
-        self._table = ctypes.c_void_p(self._call.given)
+        self.table = ctypes.c_void_p(self._call.given)
         run = library.run
         run.argtypes = (ctypes.c_void_p, *[ctypes.py_object] * len(brought))
         self.run: Callable[..., int] = run if self._finds_arrays() else lambda *_: 0
@@ -76,25 +77,27 @@ class Calling:
 
     def find_variables(self) -> None:
         """Let the pointers show the variables where they are now."""
-        self.moves = Variable.moves
+        moves = Variable.moves
         for place, variable in self._variables:
             self._given[place] = address(variable.value)
         stretches = _joined((start := address(v.value), start + v.value.nbytes) for _, v in self._variables)
         self._written = (ctypes.c_uint64 * (2 * len(stretches)))(*[end for stretch in stretches for end in stretch])
         self._call.written, self._call.written_count = ctypes.addressof(self._written), len(stretches)
+        self.moves = moves  # last: an interrupted search has found nothing
 
-    def section(self, number: int) -> Callable[[], None]:
-        """What carries out the updates of a section."""
-        commit = getattr(self._library, f"commit_{number}")
-        commit.restype, commit.argtypes = None, None
-        return lambda: commit(self._table)
+    def commit(self) -> Callable[[ctypes.c_void_p], None]:
+        """What carries out the updates that `run` has left, in a program that has such."""
+        commit = self._library.commit
+        commit.restype, commit.argtypes = None, (ctypes.c_void_p,)
+        function: Callable[[ctypes.c_void_p], None] = commit
+        return function
 
     def run_with_copies(self, *arrays: NDArray[Any]) -> None:
         """As `run`, for arrays of any layout, wherever they lie."""
         copies = [array.copy() for array in arrays]  # in C order, and none of them among the variables
         for copy, (_, place) in zip(copies, self._brought, strict=True):
             self._given[place] = address(copy)
-        self._library.compute(self._table)
+        self._library.compute(self.table)
 
     def _finds_arrays(self) -> bool:
         """Whether arrays are laid out as C expects, which no build of Python and NumPy is known to break."""

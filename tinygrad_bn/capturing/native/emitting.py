@@ -22,10 +22,10 @@ class Source:
 
     Attributes:
         portable: whether it is for any compiler, and one thread.
-        head, loop, function: the lines before all others, and how the functions of loops, and those of sections, begin.
+        head, loop, function: the lines before all others, and how the functions of loops, and those for callers, begin.
         text: the whole file.
         given: the roots whose addresses the functions are given, behind that of the block of memory.
-        sections: for each function the conditions under which it is called.
+        commits: whether updates wait for Python to look at checks and conditions; else `compute` carries them out.
         used: the values that have memory of their own, and are read.
 
     Raises:
@@ -47,7 +47,8 @@ class Source:
         self.plan = Plan(flow)
         self.memory = Memory(self.plan)
         self.given: list[Value] = list(flow.arguments)
-        self.sections = self.plan.sections
+        self.commits = bool(self.plan.asked and (flow.stores or flow.counters))
+        self._counters: dict[int, Value] = {}
         self._numbers: dict[Any, int] = {value: number for number, value in enumerate(self.given, 1)}
         self._last = _last_of_their_kind(flow)
         self._loops: dict[Any, str] = {}
@@ -58,30 +59,56 @@ class Source:
         self._lines: list[str] = []
         self._taken: set[str] = set()
         self._end = self.memory.nbytes
-        bodies = [self._section(section) for section in range(len(self.sections))]
+        bodies = [self._section(section) for section in range(len(self.plan.sections))]
+        bodies += [self._commit()] if self.commits else []
         loops = [line for name, text in self._functions.items() for line in (*_told(self._uses[name]), text)]
         self.memory.nbytes = self._end
         self.used = {place.root for place in self.plan.places.values()}
         self.text = "\n".join([*self.head, *loops, *bodies])
 
     def _section(self, section: int) -> str:
-        """The exported function of a section."""
-        self._declared, self._lines, self._last_at = (
-            {},
-            [],
-            {},
-        )  # names stay taken, so that no two functions use one for two things
+        """The function of a section: the first computes, each other one updates what depends on the same conditions."""
+        self._begin()
         for group in self.plan.groups:
             if group.key[0] == section:
                 self._group(group)
         for number, store in self.memory.copied:
             if number == section:
                 self._copy(store)
-        name = "compute" if section == 0 else f"commit_{section}"
-        about = f"/* {_SECTIONS[min(section, 1)]} */"
+        if section > 0:
+            return self._ended("Updates of variables.", f"static void commit_{section}")
+        if not self.commits:
+            self._count()
+        return self._ended("Everything that is computed.", f"{self.function} compute")
+
+    def _commit(self) -> str:
+        """The function that carries out all updates whose conditions hold: in one call, so that none goes without."""
+        self._begin()
+        for section, conditions in list(enumerate(self.plan.sections))[1:]:
+            self._lines.append(f"{self._where(conditions)}commit_{section}(given);")
+        self._count()
+        return self._ended("All updates whose conditions hold.", f"{self.function} commit")
+
+    def _where(self, conditions: Iterable[Value]) -> str:
+        """What stands before a statement that is carried out where all these hold."""
+        asked = " && ".join(f"*{self._address(self.plan.handed[condition])}" for condition in conditions)
+        return f"if ({asked}) " if asked else ""
+
+    def _count(self) -> None:
+        """Let the counters grow."""
+        for counter, conditions in self.flow.counters:
+            root = self._counters.setdefault(id(counter), Value(counter, Feed(None, counter)))
+            self._lines.append(f"{self._where(conditions)}++*{self._address(root)};")
+
+    def _begin(self) -> None:
+        """Begin a function; names stay taken, so that no two functions use one for two things."""
+        self._declared, self._lines, self._last_at = {}, [], {}
+
+    def _ended(self, about: str, head: str) -> str:
+        """The text of the function."""
         declarations = [line for _, line in self._declared.values()]
-        lines = [*declarations, "", *self._lines] if declarations else ["(void)given;"]
-        return "\n".join([about, f"{self.function} {name}(void *const *given) {{", *indented(lines, 1), "}", ""])
+        lines = [*declarations, "", *self._lines] if declarations else self._lines or ["(void)given;"]
+        return "\n".join([f"/* {about} */", f"{head}(void *const *given) {{", *indented(lines, 1), "}", ""])
 
     def _group(self, group: Group) -> None:
         if isinstance(group, Nest):
@@ -149,7 +176,7 @@ class Source:
             gathered = reduction(origin)
             return _identifier(REDUCTIONS[gathered.kind] if gathered is not None else origin.function.__name__)
         if isinstance(origin, Feed):
-            return "fed"
+            return "counter" if value in self._counters.values() else "fed"
         return "x" if value in self.flow.arguments else "constant"
 
     # Loops
@@ -232,9 +259,6 @@ class Source:
         target, source = self._address(self._target(store)), self._address(store.value)
         self._lines.append(comment(f"{self._path(store.variable) or 'a variable'} takes its new value"))
         self._lines.append(f"memcpy({target}, {source}, {store.variable.value.nbytes});")
-
-
-_SECTIONS = ("Everything that is computed.", "Updates of variables, called if their conditions hold.")
 
 
 def _told(uses: Iterable[str]) -> list[str]:

@@ -103,7 +103,7 @@ def _inference(model: Any, x: NDArray[Any]) -> tuple[Flow, NDArray[Any]]:
             "export_c expects a model that gives finite numbers for its example, by which the file checks itself: this "
             "one gives NaN or infinity"
         )
-    if flow.stores or flow.feeds or flow.checks:
+    if flow.stores or flow.counters or flow.feeds or flow.checks:
         raise CaptureError("export_c expects a model that neither updates variables nor draws in inference")
     return flow, expected.value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from tinygrad_bn.capturing.native.building import compiled
 from tinygrad_bn.capturing.native.calling import Calling, aligned, entry, is_variable
 from tinygrad_bn.capturing.native.emitting import Source
 from tinygrad_bn.capturing.native.unrolling import Text
-from tinygrad_bn.mode import count
 from tinygrad_bn.variables import Variable
 
 if TYPE_CHECKING:
@@ -24,8 +23,9 @@ class NativeProgram:
     """A flow that can be run again and again.
 
     Attributes:
-        run: gives the results for these arguments; then the variables are updated. It raises what a check gives, and no
-            variable has been written then.
+        run: gives the results for these arguments; then the variables are updated and the counters grow, by one call of
+            C, so that an interrupt finds all or nothing. It raises what a check gives, and no variable has been written
+            then.
         source: the C text.
         nbytes: the memory that its results need, in bytes.
 
@@ -64,28 +64,29 @@ class NativeProgram:
             arrays[value] = f"x{number}"
         arrays |= {value: f"arrays[{position}]" for position, value in enumerate(flow.arguments)}
         given = [arrays[value] for value in brought]
-        text.announce(self._stores(0))
+        if not written.commits:
+            self._announce(text, {})
         text.add(f"if not {text.named(calling.run)}({', '.join([text.named(calling.call), *given])}):")
         text.add(f"    {calls}.run_with_copies({', '.join(given)})")
         truths = {value: text.named(self._shown(value).reshape(())) for value in written.plan.asked}
         for good, explain in flow.checks:
             text.add(f"if not {truths[good]}:", f"    raise {text.named(explain)}()")
-        for number, conditions in list(enumerate(written.sections))[1:]:
-            with text.where(truths[condition] for condition in conditions):
-                text.announce(self._stores(number))
-                text.add(f"{text.named(calling.section(number))}()")
+        if written.commits:
+            self._announce(text, truths)
+            text.add(f"{text.named(calling.commit())}({text.named(calling.table)})")
         text.add(f"results = [{', '.join(f'{text.named(self._shown(value))}.copy()' for value in flow.results)}]")
-        for counter, conditions in flow.counters:
-            with text.where(truths[condition] for condition in conditions):
-                text.add(f"{text.named(count)}({text.named(counter)})")
         return text.function("arrays", "results")
 
-    def _stores(self, section: int) -> list[Store]:
-        """What a section updates."""
-        sections = self._written.sections
-        if section == 0 and len(sections) > 1:
-            return []
-        return [store for store in self.flow.stores if store.conditions == sections[section]]
+    def _announce(self, text: Text, truths: Mapping[Value, str]) -> None:
+        """All who have to know are told which updates come next: those whose conditions hold."""
+        updates: dict[tuple[Value, ...], tuple[list[Store], list[NDArray[Any]]]] = {}
+        for store in self.flow.stores:
+            updates.setdefault(store.conditions, ([], []))[0].append(store)
+        for counter, conditions in self.flow.counters:
+            updates.setdefault(conditions, ([], []))[1].append(counter)
+        for conditions, (stores, counters) in updates.items():
+            with text.where(truths[condition] for condition in conditions):
+                text.announce(stores, counters)
 
     def _shown(self, value: Value) -> NDArray[Any]:
         """What Python is to see, where C leaves it."""

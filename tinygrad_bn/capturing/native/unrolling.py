@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tinygrad_bn.capturing.flow import Store
-from tinygrad_bn.mode import current
+from tinygrad_bn.mode import counting, current
 from tinygrad_bn.tensors import Version, next_serial
 from tinygrad_bn.variables import Variable, written
 
@@ -40,16 +40,19 @@ class Text:
         yield
         self._level -= bool(asked)
 
-    def announce(self, stores: Sequence[Store]) -> None:
-        """All who remember these variables are told, as by `written`, that they are about to change."""
-        if not stores:
-            return
+    def announce(self, stores: Sequence[Store], counters: Sequence[Any]) -> None:
+        """All who have to know are told, as by `written` and `counting`, that these are about to change."""
         writers: dict[str, list[Variable]] = {}
         for store in stores:
             writers.setdefault(store.writer, []).append(store.variable)
-        self.add(
-            f"if {self.named(current)}().journal is None:", f"    serial = {self.named(next_serial)}()", "    try:"
-        )
+        self.add(f"if {self.named(current)}().journal is not None:")
+        for writer, variables in writers.items():
+            self.add(f"    {self.named(written)}({self.named(variables)}, {writer!r})")
+        for counter in counters:
+            self.add(f"    {self.named(counting)}({self.named(counter)})")
+        if not stores:
+            return
+        self.add("else:", f"    serial = {self.named(next_serial)}()", "    try:")
         for store in stores:
             version = self.named(store.variable.version)
             self.add(
@@ -57,11 +60,7 @@ class Text:
             )
             self.add(f"        {version}.updated = serial")
         versions = [(store.variable.version, store.writer) for store in stores]
-        self.add(
-            "    except KeyError:", f"        {self.named(_announce_rest)}({self.named(versions)}, serial)", "else:"
-        )
-        for writer, variables in writers.items():
-            self.add(f"    {self.named(written)}({self.named(variables)}, {writer!r})")
+        self.add("    except KeyError:", f"        {self.named(_announce_rest)}({self.named(versions)}, serial)")
 
     def function(self, argument: str, result: str) -> Callable[[Any], Any]:
         """The function of these lines."""
