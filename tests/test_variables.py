@@ -28,6 +28,37 @@ def test_a_parameter_copies_what_it_is_made_of():
         assert w.source is None and w.requires_grad
 
 
+def pickled(w):
+    return pickle.loads(pickle.dumps(w))
+
+
+@pytest.mark.parametrize("order", [lambda x: x, np.asfortranarray, lambda x: x[::-1, ::-1], lambda x: x[:, 1:].T])
+@pytest.mark.parametrize("kind", [tg.Parameter, State])
+def test_values_lie_in_rows_whatever_they_are_made_from(kind, order):
+    made = kind(order(START))
+    w = kind(np.zeros(made.shape))
+    w.assign(order(START))
+    for found in (made, w, copy.deepcopy(made), pickled(made)):
+        assert found.value.flags.c_contiguous and found.value.flags.owndata
+        np.testing.assert_array_equal(found.value, order(START))
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
+def test_copies_know_who_has_written_the_values(duplicate):
+    w = parameter()
+    assert duplicate(w).version.writers == {}
+    w.assign(0.0, "somebody")
+    other = duplicate(w)
+    assert other.version.writers == {"somebody": 1}
+    other.assign(1.0, "somebody")
+    assert w.version.writers == {"somebody": 1}
+
+
+def test_a_pickle_of_an_older_version_counts_as_written():
+    remade, (*made_from, _), *_ = State(START).__reduce__()
+    assert remade(*made_from).version.writers
+
+
 def test_trainable_and_requires_grad_are_one_bit():
     w = parameter()
     for first, second in (("trainable", "requires_grad"), ("requires_grad", "trainable")):
@@ -51,7 +82,7 @@ def test_regularizer_and_constraint_are_functions():
     assert w.regularizer is w.constraint is None
 
 
-@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda w: pickle.loads(pickle.dumps(w))])
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
 def test_copies_keep_regularizer_and_constraint(duplicate):
     w = tg.Parameter(START, regularizer=tg.regularizers.L2(0.5), constraint=tg.constraints.MaxNorm(3))
     assert [repr(rule) for rule in (duplicate(w).regularizer, duplicate(w).constraint)] == [
@@ -75,7 +106,7 @@ def test_what_was_read_does_not_change_with_the_next_update(show, read):
     np.testing.assert_array_equal(read(show(w)), 0)
 
 
-@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda w: pickle.loads(pickle.dumps(w))])
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
 @pytest.mark.parametrize("original", [parameter(), parameter(trainable=False), State([1, 2], name="count")])
 def test_copies_keep_name_and_bit_and_live_their_own_life(duplicate, original):
     double = duplicate(original)

@@ -24,6 +24,8 @@ Rule: TypeAlias = Callable[[Any], Any]
 class Variable(Tensor):
     """A Tensor whose values can be replaced, in place, by `assign`; its version counts the updates.
 
+    They lie in rows, in C order, whatever they are made from, so that what computes with them has one order.
+
     Attributes:
         name: what messages call it.
         path: where a module that was last asked for its variables has it; messages prefer this.
@@ -35,7 +37,7 @@ class Variable(Tensor):
     moves: ClassVar[int] = 0
 
     def __init__(self, data: Any, requires_grad: bool = False, name: str | None = None) -> None:
-        super().__init__(np.array(as_array(data)), requires_grad)
+        super().__init__(np.array(as_array(data), order="C"), requires_grad)
         self.version = Version()
         self.name = name
         self.path: str | None = None
@@ -68,7 +70,7 @@ class Variable(Tensor):
         return self.value
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _remade, (type(self), self.value.copy(), self._wanted, self.name)
+        return _remade, (type(self), self.value.copy(), self._wanted, self.name, dict(self.version.writers))
 
 
 class Parameter(Variable):
@@ -205,9 +207,12 @@ def adjacent(variables: Sequence[Variable]) -> NDArray[Any] | None:
     return home[start:place]
 
 
-def _remade(kind: type[Variable], value: NDArray[Any], wanted: bool, name: str | None) -> Variable:
+def _remade(
+    kind: type[Variable], value: NDArray[Any], wanted: bool, name: str | None, writers: dict[str, int] | None = None
+) -> Variable:
     variable = kind(value, name=name)
     variable.requires_grad = wanted
+    variable.version.writers = {"an older version": 1} if writers is None else writers  # older pickles have none
     return variable
 
 

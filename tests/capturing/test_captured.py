@@ -443,6 +443,50 @@ def test_an_argument_that_is_a_variable_is_refused():
     refused(lambda x: kernel * x, kernel.value, match="shares its memory with kernel")
 
 
+SHARED = [lambda w: w, lambda w: w[:], lambda w: w.T, lambda w: np.frombuffer(w.data, np.float32).reshape(w.shape)]
+
+
+@pytest.mark.parametrize("show", SHARED)
+@pytest.mark.parametrize("executor", ["numpy", "native"])
+@pytest.mark.parametrize("others", [0, 1])
+def test_an_argument_that_shows_what_was_written_where_it_is_read_is_refused_in_each_call(show, executor, others):
+    variables = [tg.Parameter(np.ones((2, 2), np.float32), name=f"w{number}") for number in range(1 + others)]
+    optimizer = SGD(0.1)
+
+    def step(x):
+        sum(map(tg.sum, variables)).backward()
+        optimizer.step(variables)
+        optimizer.zero_grad()
+        return x * 2.0
+
+    captured = tg.capture(step, executor=executor)
+    for order in (np.ones((2, 2), np.float32), np.ones((2, 2), np.float32).T):
+        captured(order)
+    before = variables[0].numpy()
+    with pytest.raises(CaptureError, match=r"argument 0 of step shares its memory with w0 .* pass a .copy"):
+        captured(show(variables[0].value))
+    np.testing.assert_array_equal(variables[0].numpy(), before)
+    np.testing.assert_array_equal(captured(show(variables[0].value).copy()), 2 * before)
+
+
+@pytest.mark.parametrize("show", SHARED)
+def test_an_argument_that_is_a_variable_that_is_updated_later_gives_what_eager_execution_gives(show):
+    found = []
+    for executor in ("eager", "numpy"):
+        w = tg.Parameter(np.arange(4, dtype=np.float32).reshape(2, 2))
+
+        def step(x, w=w):
+            w.assign(w + tg.flip(x, 0))
+            return None
+
+        step = tg.capture(step, executor=executor)
+        for order in (np.ones((2, 2), np.float32), np.ones((2, 2), np.float32).T):
+            step(order)
+        step(show(w.value))
+        found.append(w.numpy())
+    np.testing.assert_array_equal(*found)
+
+
 def test_an_array_that_is_no_argument_is_told():
     smuggled = np.ones((8, 3), np.float32)
     captured = capture(lambda x: x * smuggled)

@@ -6,6 +6,7 @@ import pytest
 import tinygrad_bn as tg
 from tests.capturing.flows import calls, flow_of
 from tinygrad_bn.capturing.flow import Constant
+from tinygrad_bn.capturing.passes import simplified
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.mode import guard
 
@@ -98,6 +99,48 @@ def test_an_updated_variable_is_a_new_value():
     (store,) = flow.stores
     assert store.value is flow.steps[-1].result
     np.testing.assert_array_equal(w, X)
+
+
+@pytest.mark.parametrize("new", [lambda x: x.T, lambda x: x.T[:, ::-1], lambda x: x[0, 0] * 0.1])
+def test_an_updated_variable_is_read_as_it_lies_in_memory(new):
+    """Norms have other bits where the same numbers are added up in another order."""
+    found = []
+    for executor in ("eager", "numpy"):
+        w = tg.Parameter(np.zeros((17, 19), np.float32))
+
+        def step(x, w=w):
+            w.assign(new(x))
+            return tg.norm(w), tg.norm(w, axis=0), tg.norm(w, axis=1)
+
+        step, rng = tg.capture(step, executor=executor), np.random.default_rng(0)
+        drawn = [rng.normal(size=(19, 17)).astype(np.float32) for _ in range(4)]
+        found.append([result.numpy().tobytes() for x in drawn for result in step(x)])
+    assert found[0] == found[1]
+
+
+def test_what_nobody_reads_is_not_brought_into_rows():
+    w = tg.Parameter(np.zeros((2, 3), np.float32))
+    flow = flow_of(lambda x: w.assign(tg.exp(x).T), np.ones((3, 2), np.float32))
+    assert "copy" not in calls(simplified(flow))
+
+
+@pytest.mark.parametrize(
+    ("step", "variables"),
+    [
+        (lambda x, v, w: (w.assign(x * w), v.assign(v + 1.0)), ""),
+        (lambda x, v, w: (w.assign(w * 2.0), v.assign(v + x)), "w"),
+        (lambda x, v, w: (w.assign(w * 2.0), v.assign(v + x[::-1]), w.assign(w * 2.0)), "w"),
+        (lambda x, v, w: (w.assign(w * 2.0), v.assign(v * 2.0), x), "wv"),
+    ],
+)
+def test_an_argument_that_is_read_after_an_update_is_told_with_what_was_updated_by_then(step, variables):
+    known = {name: tg.Parameter(X, name=name) for name in "vw"}
+
+    def results(x):
+        return tuple(result for result in step(x, **known) if result is not None)
+
+    told = {place: "".join(v.name for v in found) for place, found in flow_of(results, X).reread.items()}
+    assert told == ({0: variables} if variables else {})
 
 
 def test_an_opaque_operation_is_one_step():

@@ -164,6 +164,8 @@ RULES: list[tuple[str, str, Any]] = [
     ("constraints", "all axes", constraints.MaxNorm(0.5, axis=[0, 1])),
     ("constraints", "", constraints.NonNeg()),
     ("constraints", "", constraints.UnitNorm()),
+    ("constraints", "axis 1", constraints.UnitNorm(axis=1)),
+    ("constraints", "all axes", constraints.UnitNorm(axis=[0, 1])),
 ]
 
 

@@ -8,6 +8,7 @@ import pytest
 import tinygrad_bn as tg
 from tests.capturing.native.test_program import _compiles
 from tests.laws.parts import FAMILIES, OPTIONS, PARTS, PLAIN, Part, arguments
+from tests.laws.replays import LAYOUTS
 from tests.laws.trials import clipping_trial, layer_trial, loss_trial, real, step_trial, together
 from tinygrad_bn import activations, constraints, layers, losses, optimizers, regularizers, schedules
 from tinygrad_bn.capturing import running
@@ -39,13 +40,14 @@ def _leaves(result):
     return [] if result is None else [np.array(result.value if isinstance(result, Tensor) else result)]
 
 
-def assert_replayed(part):
+def assert_replayed(part, layout="as they come"):
     """A captured step gives, and leaves behind, the bits of the step itself, in each call on numbers of its own."""
+    change = LAYOUTS[layout]
     eager, other = part.begin(), part.begin()
     captured = tg.capture(other.step, executor="numpy")
     for call in range(CALLS):
-        expected = outcome(eager, eager.step(*tensors(eager.given(call))))
-        found = outcome(other, captured(*tensors(other.given(call))))
+        expected = outcome(eager, eager.step(*tensors(map(change, eager.given(call)))))
+        found = outcome(other, captured(*tensors(map(change, other.given(call)))))
         for ours, theirs in zip(found, expected, strict=True):
             assert (ours.dtype, ours.shape, ours.tobytes()) == (theirs.dtype, theirs.shape, theirs.tobytes()), call
     assert len(captured.programs) == 1
@@ -84,9 +86,10 @@ def flat(arrays):
 # What holds
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("part", PARTS, ids=str)
-def test_a_replay_has_the_bits_of_eager_execution(part):
-    assert_replayed(part)
+def test_a_replay_has_the_bits_of_eager_execution(part, layout):
+    assert_replayed(part, layout)
 
 
 @pytest.mark.parametrize("part", PARTS, ids=str)

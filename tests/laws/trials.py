@@ -69,17 +69,21 @@ def loss_trial(
     return Trial(step, given, list)
 
 
-KEPT = {"kernel": ((3, 2), "float32"), "bias": ((2,), "float32"), "gamma": ((), "float32"), "wide": ((4,), "float64")}
+KEPT = {"kernel": ((17, 19), "float32"), "bias": ((2,), "float32"), "gamma": ((), "float32"), "wide": ((4,), "float64")}
 
 
 def step_trial(
     make: Callable[[], optimizers.Optimizer], rules: dict[str, Any] | None = None, nonfinite: bool = False
 ) -> Trial:
-    """Steps with gradients that are given, those of call 2 not finite if that is asked for; the kernel has `rules`."""
+    """Steps with gradients that are given, those of calls 0 and 2 not finite if that is asked for.
+
+    The kernel has `rules`, and is made of values that lie in columns, as `Orthogonal` makes wide ones.
+    """
     tg.set_random_seed(0)
     start = np.random.default_rng(0)
     parameters = {
-        name: tg.Parameter(start.normal(size=shape).astype(dtype), name=name) for name, (shape, dtype) in KEPT.items()
+        name: tg.Parameter(start.normal(size=shape[::-1]).astype(dtype).T, name=name)
+        for name, (shape, dtype) in KEPT.items()
     }
     for which, rule in (rules or {}).items():
         setattr(parameters["kernel"], which, rule)
@@ -96,7 +100,7 @@ def step_trial(
     def given(call: int) -> Arrays:
         drawn = rng(call)
         found = [drawn.normal(size=parameter.shape).astype(parameter.dtype) for parameter in parameters.values()]
-        if nonfinite and call == 2:
+        if nonfinite and call in (0, 2):
             found[1][0] = np.nan
         return found
 

@@ -1,5 +1,7 @@
 """A step that was captured and is replayed has the bits of eager steps."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from tinygrad_bn.constraints import MaxNorm, NonNeg, UnitNorm
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.layers import Dense
 from tinygrad_bn.mode import using
-from tinygrad_bn.optimizers import SGD, Adam, Nadam
+from tinygrad_bn.optimizers import SGD, Adam, Nadam, Optimizer
 from tinygrad_bn.recorders import Recorder
 from tinygrad_bn.regularizers import L1, L1L2, L2
 from tinygrad_bn.schedules import CosineDecay, ExponentialDecay
@@ -123,6 +125,52 @@ def ruled(parameters):
 )
 def test_regularizers_and_constraints(make, steps):
     expect_same_bits(make, rule=ruled, steps=steps)
+
+
+class Columns(Optimizer):
+    """What it makes of a parameter does not lie as the parameter does."""
+
+    def update(self, parameter, gradient, *, learning_rate):
+        return learning_rate * gradient
+
+
+@pytest.mark.parametrize("constraint", [UnitNorm(), UnitNorm(axis=1), UnitNorm(axis=[0, 1]), MaxNorm(0.5)], ids=str)
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_constraint_is_given_the_values_as_they_will_lie(constraint, steps):
+    pairs = [(Columns(0.1), [tg.Parameter(np.ones((17, 19), np.float32), constraint=constraint)]) for _ in range(2)]
+    calls = [taking(*pairs[0], steps), captured(*pairs[1], steps=steps)]
+    for step in range(4):
+        gradient = np.random.default_rng(step).normal(size=(19, 17)).astype(np.float32).T
+        for call in calls:
+            call(tg.tensor(gradient))
+        assert everything(*pairs[0]) == everything(*pairs[1])
+
+
+@pytest.mark.parametrize("executor", ["eager", "numpy", "native"])
+@pytest.mark.parametrize("make", [lambda: Adam(nonfinite="skip"), lambda: SGD(momentum=0.9, nonfinite="skip")])
+def test_a_first_step_that_is_skipped_leaves_no_slots_behind(make, executor):
+    optimizer, (parameters, _) = make(), twins()
+    take = tg.capture(taking(optimizer, parameters), executor=executor)
+    before = list(optimizer.state_dict())
+    take(*(tg.tensor(np.full_like(gradient, np.nan)) for gradient in gradients(0)))
+    assert list(optimizer.state_dict()) == before
+    take(*map(tg.tensor, gradients(1)))
+    assert len(optimizer.state_dict()) > len(before)
+
+
+@pytest.mark.parametrize("executor", ["eager", "numpy"])
+def test_a_first_step_that_is_skipped_loses_no_slots_that_were_loaded(executor):
+    trained, (parameters, _) = Adam(), twins()
+    taking(trained, parameters)(*map(tg.tensor, gradients(0)))
+    optimizer = Adam(nonfinite="skip")
+    optimizer.load_state_dict(trained.state_dict())
+    take = tg.capture(taking(optimizer, parameters), executor=executor)
+    take(*(tg.tensor(np.full_like(gradient, np.nan)) for gradient in gradients(0)))
+    with tg.frozen_state():
+        take(*map(tg.tensor, gradients(1)))
+    for found in (optimizer, copy.deepcopy(optimizer)):
+        kept, expected = found.state_dict(), trained.state_dict()
+        assert {name: kept[name].tobytes() for name in kept} == {name: expected[name].tobytes() for name in expected}
 
 
 def penalized():

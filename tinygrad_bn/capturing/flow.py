@@ -161,6 +161,7 @@ class Flow:
         names: of the variables, their paths in the modules that ran.
         counters: pairs of an array of no dimensions, which grows by 1 once the stores are done, and the conditions that
             it shares with them.
+        reread: for each argument that is read after an update, by its position, the variables updated by then.
     """
 
     def __init__(self) -> None:
@@ -172,6 +173,7 @@ class Flow:
         self.results: list[Value] = []
         self.checks: list[tuple[Value, Callable[[], Exception]]] = []
         self.counters: list[tuple[NDArray[Any], tuple[Value, ...]]] = []
+        self.reread: dict[int, list[Variable]] = {}
 
     def kind(self, value: Value) -> str:
         """What a value is that no step makes: "input", "constant", "parameter" or "state"."""

@@ -16,6 +16,7 @@ import numpy as np
 from tinygrad_bn.capturing.flow import Argument, Constant, Feed, Flow, Step, Store, Value
 from tinygrad_bn.capturing.reading import Ref, Unreadable, read
 from tinygrad_bn.capturing.recording import Assigned, Made, Recording
+from tinygrad_bn.capturing.sections import shown
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Variable
@@ -90,7 +91,11 @@ class _Lowering:
                     f"a captured step cannot read {_called(tensor)} after an update that may be skipped: "
                     "read it before the update"
                 )
-            return self.known[tensor]
+            value = self.known[tensor]
+            source = shown(value).origin
+            if self.stores and isinstance(source, Argument):
+                self.flow.reread[source.position] = list(self.stores)
+            return value
         if isinstance(tensor, Variable):
             self.known[tensor] = value = Value(tensor.value, tensor)
             return value
@@ -192,7 +197,8 @@ class _Lowering:
         before = self.stores.get(variable)
         if before is not None and before.conditions != conditions:
             raise CaptureError(f"a captured step cannot update {_called(variable)} twice on different conditions")
-        self.known[variable] = value
+        in_rows = value.sample.flags.c_contiguous  # as whoever reads the variable finds its values
+        self.known[variable] = value if in_rows else self.call(np.ndarray.copy, (value,), {}, about)
         self.stores[variable] = Store(variable, value, event.writer, conditions)
 
     def _scope(self, event: Made) -> str:

@@ -12,6 +12,7 @@ from tinygrad_bn.capturing.nests import mapped
 from tinygrad_bn.capturing.running import runner, source_of
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.variables import Variable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,18 +48,46 @@ class Program:
         self._is_flat = type(self._shape) is tuple and all(part is _HOLE for part in self._shape)
         self._owners, self._cleared = owners, cleared
         self._inherited = inherited
+        self._homes: set[int] = set()
+        self._moves = -1
         self._runner = runner(flow, executor)
 
     def run(self, arrays: Sequence[Any]) -> Any:
-        """What the step returns for these arrays and Tensors."""
+        """What the step returns for these arrays and Tensors.
+
+        Raises:
+            CaptureError: one of them is the memory of a variable, and is read after that has been updated.
+        """
         values = [array.value if isinstance(array, Tensor) else array for array in arrays]
         if self._inherited:
             values += [arrays[place]._grad.value for place in self._inherited]
+        if self.flow.reread:
+            self._expect_apart(values)
         results = self._runner.run(values)
         if not self._owners:
             return self.handed(results, (), arrays)
         count = len(results) - len(self._owners)
         return self.handed(results[:count], results[count:], arrays)
+
+    def _expect_apart(self, values: Sequence[NDArray[Any]]) -> None:
+        """Raise if an argument would show, where it is read again, what has been written to a variable by then.
+
+        Mostly the owners of memory tell; where a view shows that of somebody other than NumPy, its address does.
+        """
+        reread = self.flow.reread
+        if self._moves != Variable.moves:
+            self._homes = {id(_owner(v.value)) for variables in reread.values() for v in variables}
+            self._moves = Variable.moves
+        for position, variables in reread.items():
+            owner = _owner(values[position])
+            if type(owner) is np.ndarray and owner.base is None and id(owner) not in self._homes:
+                continue
+            for variable in variables:
+                if np.may_share_memory(values[position], variable.value):
+                    raise CaptureError(
+                        f"argument {position} of {self.name} shares its memory with {variable.name or 'a variable'} "
+                        f"of shape {variable.shape}, and is read after that has been updated: pass a .copy()"
+                    )
 
     def handed(self, results: Sequence[NDArray[Any]], gradients: Sequence[NDArray[Any]], arrays: Sequence[Any]) -> Any:
         """The results in the form in which the function returned them; gradients go to whom they belong."""
@@ -100,6 +129,11 @@ class Program:
     def __str__(self) -> str:
         """A listing: step, operation, shapes, where the result lives, module."""
         return "\n".join(_listing(self.flow, self._runner))
+
+
+def _owner(array: NDArray[Any]) -> Any:
+    """Whose memory an array shows: its own, where it is no view."""
+    return array if array.base is None else array.base
 
 
 _HOLE = np.empty(0)

@@ -47,7 +47,8 @@ def constrained(optimizer: Optimizer, parameter: Parameter, value: Any) -> Any:
     which = f"the constraint of {optimizer._paths.get(parameter) or parameter.name or 'a parameter'}"
     try:
         with using(gradients=False):
-            allowed = constraint(tensor if tensor.dtype == parameter.dtype else tensor.astype(parameter.dtype))
+            tensor = tensor if tensor.dtype == parameter.dtype else tensor.astype(parameter.dtype)
+            allowed = constraint(tensor if tensor.value.flags.c_contiguous else tensor.copy())  # as it will lie
     except (ShapeError, DtypeError) as error:
         error.args = (f"{optimizer._name}: {which}, {constraint!r}, failed: {error}",)
         raise

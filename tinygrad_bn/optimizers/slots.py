@@ -37,8 +37,9 @@ class Slots:
                 key = f"{position}.{slot}"
                 value = self.waiting.get(key, np.full(parameter.shape, self.start(slot), parameter.dtype))
                 self._expect_fit(key, value, parameter.shape)
-                states[slot] = State(value.astype(parameter.dtype), name=key)
-                self.waiting.pop(key, None)
+                states[slot] = state = State(value.astype(parameter.dtype), name=key)
+                if self.waiting.pop(key, None) is not None:
+                    state.version.writers["load_state_dict"] = 1  # whatever is undone later, this was before it
         return [states[slot] for slot in wanted]
 
     def keep_only(self, wanted: tuple[str, ...]) -> None:
@@ -49,8 +50,8 @@ class Slots:
         self.waiting = {key: array for key, array in self.waiting.items() if key.partition(".")[2] in wanted}
 
     def values(self) -> dict[str, NDArray[Any]]:
-        """A copy of all values, by names such as "3.velocity"."""
-        present = {key: state.value for key, state in self._states().items()}
+        """A copy of all values, by names such as "3.velocity"; of a step that was skipped or undone nothing stays."""
+        present = {key: state.value for key, state in self._states().items() if state.version.writers}
         return {key: value.copy() for key, value in {**present, **self.waiting}.items()}
 
     def expect(self, values: Mapping[str, NDArray[Any]], wanted: tuple[str, ...], others: Iterable[str]) -> None:
