@@ -1,5 +1,6 @@
 """capture: what makes a new program, what a replay changes, and what cannot be captured."""
 
+import array
 import collections
 import copy
 import gc
@@ -149,6 +150,46 @@ def by_name(holder, of=lambda holder: holder):
     return lambda x: x * holder.v, partial(setattr, of(holder), "v")
 
 
+def of_base(own):
+    """What is written in the user's class that the class of `own` descends from."""
+    return lambda x: x * own.v, partial(setattr, type(own).__mro__[1], "v")
+
+
+class Checking:
+    def __setattr__(self, name, value):
+        assert value > 0
+        super().__setattr__(name, value)
+
+
+class Private:
+    __slots__ = ("__v",)
+    read = property(lambda self: self.__v)
+
+    def write(self, value):
+        self.__v = value
+
+
+class Extended(dict):
+    pass
+
+
+class Labelled(np.ndarray):
+    pass
+
+
+class ByName(dict):
+    __getattr__, __setattr__ = dict.__getitem__, dict.__setitem__
+
+
+def derived():
+    return type("Derived", (own_class(),), {"__module__": __name__})
+
+
+class Holder(tg.Module):
+    def forward(self, x):
+        return x * self.v
+
+
 def by_key(holder, key):
     return lambda x: x * holder[key], partial(holder.__setitem__, key)
 
@@ -162,12 +203,33 @@ HELD = {
     "a class": lambda: by_name(own_class()),
     "an object, of its class": lambda: by_name(own_class()(), type),
     "a module": lambda: by_name(types.ModuleType("config")),
+    "a namespace": lambda: by_name(types.SimpleNamespace()),
+    "an object that checks its settings": lambda: by_name(Checking()),
+    "a private slot": lambda: (lambda it: (lambda x: x * it.read, it.write))(Private()),
+    "a class, of its base": lambda: (lambda kind: (lambda x: x * kind.v, partial(setattr, kind.__base__, "v")))(
+        derived()
+    ),
+    "an object, of the base of its class": lambda: of_base(derived()()),
+    "an attribute of a dict": lambda: by_name(Extended()),
+    "a dict by attributes": lambda: by_name(ByName()),
+    "one of our modules, of its class": lambda: (lambda it: (lambda x: it(x), partial(setattr, type(it), "v")))(
+        Holder()
+    ),
     "a dict": lambda: by_key({}, "v"),
     "an ordered dict": lambda: by_key(collections.OrderedDict(), "v"),
     "a default dict": lambda: by_key(collections.defaultdict(float), "v"),
     "a list": lambda: by_key([1.0], 0),
     "a deque": lambda: by_key(collections.deque([1.0]), 0),
     "an array": lambda: by_key(np.ones(3), 0),
+    "an array in a tuple": lambda: (
+        lambda array: (lambda pair: (lambda x: x * pair[0], partial(array.__setitem__, 0)))((array,))
+    )(np.ones(1)),
+    "a subclass of arrays": lambda: (lambda it: (lambda x: x * np.asarray(it), partial(it.__setitem__, 0)))(
+        np.ones(1).view(Labelled)
+    ),
+    "an attribute of an array": lambda: by_name(np.ones(1).view(Labelled)),
+    "a masked array": lambda: (lambda it: (lambda x: x * it.sum(), partial(it.__setitem__, 0)))(np.ma.array([1.0])),
+    "an array of Python's": lambda: by_key(array.array("d", [1.0]), 0),
     "an array of no dimensions": lambda: by_key(np.array(1.0), ...),
     "an array in a dict": lambda: (lambda array: inside(array, {"v": array}))(np.ones(1)),
 }
@@ -181,6 +243,133 @@ def test_what_can_change_without_a_word_is_looked_into(kind):
         write(number)
         assert captured(x).numpy().tolist() == [number] * 2
     assert len(captured.programs) == 2
+
+
+class Asked:
+    def __getattr__(self, name):
+        raise KeyError(name)
+
+    __getattribute__ = __getattr__
+
+    def __float__(self):
+        return 2.0
+
+
+class AskedSlots:
+    __slots__ = ("empty",)
+
+    def __getattr__(self, name):
+        raise KeyError(name)
+
+    def __call__(self, x):
+        return x * 2
+
+
+class Counted:
+    def __init__(self):
+        self.counters, self.v = 3, 2.0
+
+
+def over(make, use=lambda it, x: it(x)):
+    """A step that uses a thing it closes over."""
+    it = make()
+    return lambda x: use(it, x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "use"),
+    [
+        (Asked, lambda it, x: x * float(it)),
+        (AskedSlots, lambda it, x: it(x)),
+        (Counted, lambda it, x: x * it.v),
+    ],
+)
+def test_no_text_of_a_thing_is_run_to_look_at_it(kind, use):
+    captured = capture(over(kind, use))
+    for _ in range(2):
+        np.testing.assert_array_equal(captured(X), 2 * X)
+
+
+def times_factor(x):
+    return x * FACTOR
+
+
+class Timing:
+    own = property(lambda self: FACTOR)
+
+    def method(self, x):
+        return self.deeper(x)
+
+    def deeper(self, x):
+        return x * FACTOR
+
+    @staticmethod
+    def static(x):
+        return x * FACTOR
+
+    def __call__(self, x):
+        return x * FACTOR
+
+
+class TimingModule(tg.Module):
+    def forward(self, x):
+        return x * FACTOR
+
+
+class TimingLoss(tg.losses.Loss):
+    def per_sample(self, y_true, y_pred):
+        return tg.mean(tg.abs(y_true - y_pred) * FACTOR, axis=1)
+
+
+class TimingLater(TimingModule):
+    def forward(self, x):
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        over(lambda: times_factor),
+        partial(times_factor),
+        over(lambda: partial(times_factor)),
+        Timing().deeper,
+        over(lambda: Timing().deeper),
+        over(Timing),
+        over(Timing, lambda it, x: it.method(x)),
+        over(Timing, lambda it, x: x * it.own),
+        over(Timing, lambda it, x: it.static(x)),
+        over(lambda: Timing, lambda it, x: it.static(x)),
+        over(TimingLoss, lambda it, x: X * it(np.zeros_like(x), np.ones_like(X))),
+        Timing(),
+        TimingModule(),
+        over(TimingModule),
+        over(TimingLater),
+        over(lambda: tg.Sequential([TimingModule()])),
+    ],
+)
+def test_what_any_text_of_the_users_refers_to_is_watched(step, monkeypatch):
+    captured = capture(step)
+    for factor in (2.0, 3.0, 2.0):
+        monkeypatch.setitem(globals(), "FACTOR", factor)
+        np.testing.assert_array_equal(captured(X), np.float32(factor) * X)
+    assert len(captured.programs) == 2
+
+
+FACTOR = 1.0
+
+
+def test_a_name_that_stands_for_nothing_yet_is_watched(monkeypatch):
+    class Scaled(tg.Module):
+        def forward(self, x):
+            return x if OPTIONAL is None else x * OPTIONAL
+
+    captured = capture(Scaled())
+    np.testing.assert_array_equal(captured(X), X)
+    monkeypatch.setitem(globals(), "OPTIONAL", 2.0)
+    np.testing.assert_array_equal(captured(X), 2 * X)
+
+
+OPTIONAL = None
 
 
 @pytest.mark.parametrize("zero", [np.float32, np.float64, float])
@@ -617,6 +806,51 @@ def test_a_refusal_is_not_to_be_caught():
 def test_settings_are_not_changed_inside(setting):
     optimizer = SGD(0.1)
     refused(lambda x: (setting(optimizer), x * 2)[1], X, match="what no replay would")
+
+
+@pytest.mark.parametrize(
+    ("read", "said"),
+    [
+        (lambda o: o.learning_rate, "learning_rate of SGD"),
+        (lambda o: o.rate_at(3), "rate_at of SGD"),
+        (lambda o: o.momentum, "momentum of SGD"),
+        (lambda o: o.iterations, "iterations of SGD"),
+        (lambda o: o.clipnorm, "clipnorm of SGD"),
+        (lambda o: o.clipping.limit, "clipnorm of Clipping"),
+    ],
+)
+def test_a_number_of_an_optimizer_that_the_users_text_reads_is_refused(read, said):
+    optimizer = SGD(0.1, momentum=0.9, clipnorm=1.0)
+    message = refused(lambda x: x * read(optimizer), X, match=f"reading {said} .*as an argument")
+    assert f"{__file__}:" in message
+
+
+def test_what_a_subclass_of_an_optimizer_tells_from_its_rates_is_read_at_each_replay():
+    class Halved(SGD):
+        slots = property(lambda self: ("velocity",) if self.momentum else ())
+
+        def numbers(self, step):
+            return {"learning_rate": self.rate_at(step) * self.learning_rate, "momentum": self.momentum}
+
+        def decays(self, parameter):
+            return self.weight_decay is not None
+
+    def learned(wrap):
+        w = tg.Parameter(np.ones(3, np.float32))
+        optimizer = Halved(tg.schedules.ExponentialDecay(0.5, 1, 0.9), momentum=0.9, weight_decay=0.1)
+
+        @wrap
+        def step(x):
+            tg.sum(w * x).backward()
+            optimizer.step([w])
+            w.grad = None
+
+        for momentum in (0.9, 0.9, 0.5):
+            optimizer.momentum = momentum
+            step(X[:1, :3].reshape(3))
+        return w.numpy().tobytes()
+
+    assert learned(capture) == learned(lambda function: function)
 
 
 def test_methods_and_generators():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from numbers import Number
 from operator import is_
-from types import FunctionType, MethodType, ModuleType
+from types import FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,21 +26,21 @@ def parted(given: Any, arrays: list[Any]) -> Any:
     Of an array the key tells what a program depends on: shape, dtype and strides, and whether it wants a gradient.
     """
     kind = type(given)
-    if kind is np.ndarray or isinstance(given, Tensor):
-        for position, array in enumerate(arrays):
-            if array is given:
+    if kind is np.ndarray or issubclass(kind, Tensor):
+        for position, known in enumerate(arrays):
+            if known is given:
                 return "again", position
         arrays.append(given)
     if kind is np.ndarray:
         return given.shape, given.dtype, given.strides
-    if isinstance(given, Tensor):
+    if issubclass(kind, Tensor):
         value = given.value
         return value.shape, value.dtype, value.strides, given.requires_grad
-    if kind is tuple or isinstance(given, (list, tuple)):
+    if kind is tuple or issubclass(kind, (list, tuple)):
         return kind, tuple([parted(part, arrays) for part in given])
-    if isinstance(given, np.ndarray):
+    if issubclass(kind, np.ndarray):
         raise CaptureError(f"a captured function takes Tensors and plain arrays; got {kind.__name__}: use np.asarray")
-    if isinstance(given, Mapping):
+    if issubclass(kind, Mapping):
         return dict, tuple([(told(name), parted(part, arrays)) for name, part in given.items()])
     return told(given)
 
@@ -46,7 +48,7 @@ def parted(given: Any, arrays: list[Any]) -> Any:
 def others(args: Iterable[Any], named: Mapping[str, Any]) -> list[Any]:
     """The arguments that are neither arrays nor numbers."""
     given = [*args, *named.values()] if named else args
-    return [arg for arg in given if type(arg) not in _SIMPLE and not isinstance(arg, Tensor)]
+    return [arg for arg in given if type(arg) not in _SIMPLE and not issubclass(type(arg), Tensor)]
 
 
 _SIMPLE = {*_BY_VALUE, np.ndarray, list, dict}
@@ -74,41 +76,52 @@ def told(thing: Any) -> Any:
         return tuple(map(told, thing))
     if kind is float:
         return kind, thing.hex()  # 0.0 and -0.0 are two, and NaN is one
-    if kind in _BY_VALUE or isinstance(thing, np.dtype):
+    if kind in _BY_VALUE or issubclass(kind, np.dtype):
         return kind, thing
-    if isinstance(thing, np.generic):
+    if issubclass(kind, np.generic):
         return kind, thing.tobytes()
     if kind is slice:
         return kind, told((thing.start, thing.stop, thing.step))
-    if kind is range or isinstance(thing, Number):
+    if kind is range or issubclass(kind, Number):
         return kind, repr(thing)
     return _Same(thing)
 
 
 def contents(things: Iterable[Any]) -> list[Any]:
-    """What is inside those that anybody can change without a word: containers, plain objects, small arrays."""
+    """What is inside those that anybody can change without a word: containers, objects, small arrays."""
     return [_Inside(thing) for thing in things if is_open(thing)]
 
 
 OURS = (f"{__name__.partition('.')[0]}.", "numpy.")
 _CONTAINERS = (list, dict, set, deque, bytearray)
+_ARRAYS = (np.ndarray, array)
 _CLOSED = (FunctionType, ModuleType, MethodType, Tensor, np.random.Generator)
+_BARE = {*_CONTAINERS, tuple, *_ARRAYS}
 _open: dict[type, bool] = {}
 
 
 def is_open(thing: Any) -> bool:
     """Whether a thing changes without telling `mode.changed`."""
-    kind = type(thing)
-    if kind is np.ndarray:
-        return bool(thing.size <= FEW)
-    if isinstance(thing, type):
+    kind: Any = type(thing)
+    if kind is tuple:
+        return any(issubclass(type(part), _ARRAYS) for part in thing)
+    if issubclass(kind, _ARRAYS):
+        return len(_numbers(thing)) > 0
+    if issubclass(kind, type):
         return _is_users(thing)
     if kind not in _open:
-        plain = kind.__setattr__ is object.__setattr__ and not issubclass(kind, _CLOSED)  # type: ignore[comparison-overlap]
-        shown = "__dict__" in dir(kind) or (_slots(kind) and _is_users(kind))
-        ours = kind.__module__.startswith(OURS)
-        _open[kind] = issubclass(kind, _CONTAINERS) or bool(plain and shown and not ours)
+        shown = "__dict__" in dir(kind) or _lineage(kind)[1]
+        silent = not (tells(kind) or issubclass(kind, _CLOSED) or kind.__module__.startswith(OURS))
+        _open[kind] = issubclass(kind, (*_CONTAINERS, tuple)) or bool(silent and shown)
     return _open[kind]
+
+
+def tells(kind: type) -> bool:
+    """Whether things of this kind call `mode.changed` when an attribute is set, as modules and optimizers do.
+
+    It is our `__setattr__` that calls it. A user's class on top of ours hands on to it, and any other does not know.
+    """
+    return any("__setattr__" in vars(base) and base.__module__.startswith(OURS) for base in kind.__mro__)
 
 
 FEW = 16
@@ -120,32 +133,58 @@ def _is_users(kind: type) -> bool:
     return not kind.__module__.startswith(OURS) and kind.__module__.partition(".")[0] not in sys.stdlib_module_names
 
 
-def _slots(kind: type) -> list[str]:
-    found = [vars(base).get("__slots__", ()) for base in kind.__mro__]
-    return [name for names in found for name in ([names] if isinstance(names, str) else names)]
+@cache
+def _lineage(kind: Any) -> tuple[list[type], dict[str, MemberDescriptorType]]:
+    """The user's classes that a class descends from, the eldest first, and their slots by name."""
+    users = [base for base in reversed(kind.__mro__) if _is_users(base)]
+    held = [(name, value) for base in users for name, value in vars(base).items()]
+    return users, {name: value for name, value in held if type(value) is MemberDescriptorType}
+
+
+def users_classes(kind: type) -> list[type]:
+    """The user's classes that a class descends from, the eldest first."""
+    return _lineage(kind)[0]
+
+
+def own(thing: Any) -> dict[str, Any]:
+    """The attributes that a thing itself holds; nothing that its class has written is asked."""
+    try:
+        held: dict[str, Any] = object.__getattribute__(thing, "__dict__")
+    except AttributeError:
+        return {}
+    return held
+
+
+def _numbers(array: Any) -> bytes:
+    """Those of a small array; nothing of a larger one, or of none."""
+    plain = array if type(array) is np.ndarray else np.asarray(array)
+    return plain.tobytes() if plain.size <= FEW else b""
 
 
 class _Inside:
     """What a container, class, object or small array holds, one level deep."""
 
-    __slots__ = ("kind", "names", "values")
+    __slots__ = ("names", "values")
 
     def __init__(self, thing: Any) -> None:
-        self.kind: Any = type(thing)
-        self.names: tuple[Any, ...] = ()
-        if self.kind is np.ndarray:
-            held: Any = (thing.tobytes(),)
-        elif isinstance(thing, dict):
-            self.names, held = tuple(map(told, thing)), thing.values()
-        elif isinstance(thing, _CONTAINERS):
-            held = thing
-        else:
-            found, self.kind = _attributes(thing), _Same(thing)
-            self.names, held = tuple(found), found.values()
-        self.values = [part.tobytes() if type(part) is np.ndarray and part.size <= FEW else part for part in held]
+        kind = type(thing)
+        self.names: list[Any] = []
+        held: list[Any] = []
+        if kind is dict or issubclass(kind, dict):
+            self.names += map(told, thing)
+            held += thing.values()
+        elif issubclass(kind, _ARRAYS):
+            held.append(_numbers(thing))
+        elif issubclass(kind, (*_CONTAINERS, tuple)):
+            held += thing
+        if kind not in _BARE:
+            for names, values in _attributes(thing):
+                self.names += names
+                held += values
+        self.values = [(_numbers(part) or part) if issubclass(type(part), _ARRAYS) else part for part in held]
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Inside) or self.kind != other.kind or self.names != other.names:
+        if not isinstance(other, _Inside) or self.names != other.names:
             return False
         mine, theirs = self.values, other.values
         return len(mine) == len(theirs) and (
@@ -153,15 +192,26 @@ class _Inside:
         )
 
     def __hash__(self) -> int:
-        return hash((self.kind, self.names, *map(told, self.values)))
+        return hash((*self.names, *map(told, self.values)))
 
 
-def _attributes(thing: Any) -> dict[str, Any]:
-    """Those of an object, and of a user's class, by name; but for its counters."""
-    if isinstance(thing, type):
-        return dict(vars(thing))
-    kind, counting = type(thing), getattr(thing, "counters", ())
-    found = dict(vars(kind)) if _is_users(kind) else {}
-    found |= {name: getattr(thing, name, None) for name in _slots(kind)}
-    found |= getattr(thing, "__dict__", {})
-    return {name: value for name, value in found.items() if name not in counting}
+def _attributes(thing: Any) -> Iterator[tuple[Iterable[str], Iterable[Any]]]:
+    """The names and values of those of an object or a class, and of what it has from the user's classes."""
+    kind: Any = type(thing)
+    classes, slots = _lineage(kind)
+    if issubclass(kind, type):
+        classes = [*classes, *_lineage(thing)[0]]
+    for each in classes:
+        yield vars(each), vars(each).values()
+    if slots:
+        yield slots, [_slot(slot, thing) for slot in slots.values()]
+    if not issubclass(kind, type):
+        held = own(thing)
+        yield held, held.values()
+
+
+def _slot(slot: MemberDescriptorType, thing: Any) -> Any:
+    try:
+        return slot.__get__(thing)
+    except AttributeError:  # empty
+        return slot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -45,10 +46,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Time the workloads, print a row for each contender, and write what was asked for; 1 if one could not run."""
-    if options.rounds < 1 or not options.seconds > 0:
-        raise Misuse(f"expects at least one round, and seconds above 0; got {options.rounds} and {options.seconds}")
-    for path in filter(None, (options.json, options.markdown)):
+    if options.rounds < 1 or not 0 < options.seconds < math.inf:
+        got = f"{options.rounds} and {options.seconds}"
+        raise Misuse(f"expects at least one round, and finite seconds above 0; got {got}")
+    files = [path for path in (options.json, options.markdown) if path]
+    for path in files:
         output_file(path)
+    if len({path.resolve() for path in files}) < len(files):
+        raise Misuse(f"--json and --markdown expect two files; got {options.json} for both")
     if options.plot:
         _expect_plots(options.plot)
     _expect_benchmarks()

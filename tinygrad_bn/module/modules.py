@@ -32,9 +32,11 @@ class Module(Checked):
 
     Attributes:
         training: whether it runs as in training where no call says otherwise; new modules do.
+        counters: the names of attributes that change whenever it runs, which a captured step does not look at.
     """
 
     training: bool = True
+    counters: ClassVar[tuple[str, ...]] = ()
     _trainable: bool = True
     _checks: ClassVar = {"training": flag}
 

@@ -6,7 +6,7 @@ import math
 from functools import cache
 from itertools import accumulate
 from operator import mul
-from typing import Unpack
+from typing import Any, Unpack
 
 from tinygrad_bn import ops
 from tinygrad_bn.errors import SettingError
@@ -42,7 +42,8 @@ class Moments(Optimizer):
         return ("momentum", "velocity")
 
     def numbers(self, step: int) -> dict[str, float]:
-        return {"new_1": 1 - self.beta_1, "new_2": 1 - self.beta_2, "epsilon": self.epsilon}
+        rates: dict[str, Any] = self._rates
+        return {"new_1": 1 - rates["beta_1"], "new_2": 1 - rates["beta_2"], "epsilon": rates["epsilon"]}
 
     def moments(
         self, gradient: Array, momentum: Array, velocity: Array, new_1: Array, new_2: Array
@@ -92,8 +93,9 @@ class Adam(Moments):
         return (*super().slots, *["largest_velocity"] * self.amsgrad)
 
     def numbers(self, step: int) -> dict[str, float]:
+        rates: dict[str, Any] = self._rates
         taken = step + 1
-        correction = math.sqrt(1 - self.beta_2**taken) / (1 - self.beta_1**taken)
+        correction = math.sqrt(1 - rates["beta_2"] ** taken) / (1 - rates["beta_1"] ** taken)
         return {**super().numbers(step), "alpha": self.rate_at(step) * correction}
 
     def update(
@@ -157,9 +159,9 @@ class Nadam(Moments):
     """
 
     def numbers(self, step: int) -> dict[str, float]:
-        taken = step + 1
-        now, ahead = (self.beta_1 * (1 - 0.5 * 0.96**t) for t in (taken, taken + 1))
-        total, next_total = (self.beta_1**t * _warming(t) for t in (taken, taken + 1))
+        taken, beta_1 = step + 1, self.beta_1
+        now, ahead = (beta_1 * (1 - 0.5 * 0.96**t) for t in (taken, taken + 1))
+        total, next_total = (beta_1**t * _warming(t) for t in (taken, taken + 1))
         return {
             **super().numbers(step),
             "learning_rate": self.rate_at(step),

@@ -14,7 +14,7 @@ from tinygrad_bn.mode import NOTHING_TO_UNDO, changed, count, current, guard, un
 from tinygrad_bn.module.settings import natural
 from tinygrad_bn.optimizers.clipping import LIMITS, Clipping
 from tinygrad_bn.optimizers.penalties import regularized
-from tinygrad_bn.optimizers.rates import LearningRate, Limit, Numbers, Rate
+from tinygrad_bn.optimizers.rates import LearningRate, Limit, Numbers, Rate, expect_read_outside
 from tinygrad_bn.optimizers.recorded import RecordedStep
 from tinygrad_bn.optimizers.slots import Slots
 from tinygrad_bn.optimizers.updates import StepInPlace
@@ -114,6 +114,7 @@ class Optimizer(names.Answering):
     @property
     def iterations(self) -> int:
         """How many steps have been taken."""
+        expect_read_outside(self, "iterations")
         return int(self._numbers.counter)
 
     @property
@@ -188,6 +189,7 @@ class Optimizer(names.Answering):
 
     def rate_at(self, step: int) -> float:
         """The learning rate in the step of this number; the first is 0."""
+        expect_read_outside(self, "rate_at")
         rate: Any = self._rates["learning_rate"]
         if self._schedule is not None:
             rate = type(self).learning_rate.checked(self._schedule(step), self._name)

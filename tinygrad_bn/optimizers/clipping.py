@@ -21,6 +21,7 @@ from tinygrad_bn.clipping import (
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.mode import feed
 from tinygrad_bn.module.settings import above_zero
+from tinygrad_bn.optimizers.rates import expect_read_outside
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.variables import Parameter, State
 
@@ -68,6 +69,7 @@ class Clipping:
     @property
     def limit(self) -> float:
         """What the norm is kept at most; it can be set at any time."""
+        expect_read_outside(self, self.kind or "limit")
         return float(self._limit)
 
     @limit.setter

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from tinygrad_bn.callers import is_ours
 from tinygrad_bn.errors import SettingError
-from tinygrad_bn.mode import changed, expect_outside
+from tinygrad_bn.mode import changed, current, expect_outside
 from tinygrad_bn.module.settings import number
 from tinygrad_bn.names import Answering
 
@@ -16,6 +18,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tinygrad_bn.optimizers.base import Optimizer
+
+
+def expect_read_outside(owner: object, name: str) -> None:
+    """Raise, while a step is being captured, that the user's text reads a number which a replay would not read anew.
+
+    Our own texts may read it: what they compute for a step is fed to it.
+    """
+    if current().recorder is not None and not is_ours(sys._getframe(2)):
+        expect_outside(f"reading {name} of {type(owner).__name__} (give the number to it as an argument)")
 
 
 class Rate(Answering):
@@ -37,7 +48,10 @@ class Rate(Answering):
     @overload
     def __get__(self, optimizer: Optimizer, owner: type) -> float: ...
     def __get__(self, optimizer: Optimizer | None, owner: type) -> Any:
-        return self if optimizer is None else optimizer._rates[self.name]
+        if optimizer is None:
+            return self
+        expect_read_outside(optimizer, self.name)
+        return optimizer._rates[self.name]
 
     def __set__(self, optimizer: Optimizer, value: float | None) -> None:
         expect_outside(f"setting {self.name}")
@@ -61,7 +75,10 @@ class LearningRate(Rate):
     """The rate that may follow a schedule: it reads as the float of the present step."""
 
     def __get__(self, optimizer: Optimizer | None, owner: type) -> Any:
-        return self if optimizer is None else optimizer.rate_at(optimizer.iterations)
+        if optimizer is None:
+            return self
+        expect_read_outside(optimizer, self.name)
+        return optimizer.rate_at(optimizer.iterations)
 
     def __set__(self, optimizer: Optimizer, value: float | Callable[[int], float] | None) -> None:
         expect_outside(f"setting {self.name}")
@@ -81,6 +98,7 @@ class Limit:
     def __get__(self, optimizer: Optimizer | None, owner: type) -> Any:
         if optimizer is None:
             return self
+        expect_read_outside(optimizer, self.name)
         clipping = optimizer.clipping
         return clipping.limit if clipping is not None and clipping.kind == self.name else None
 

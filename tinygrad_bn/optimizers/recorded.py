@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_bn.errors import CaptureError
-from tinygrad_bn.mode import current, feed
+from tinygrad_bn.mode import current, feed, using
 from tinygrad_bn.optimizers.penalties import constrained
 from tinygrad_bn.optimizers.updates import kinds, lay_out
 from tinygrad_bn.primitives import Array
 from tinygrad_bn.variables import Parameter
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
-    import numpy as np
+    from numpy.typing import NDArray
 
     from tinygrad_bn.optimizers.base import Optimizer
 
@@ -38,14 +38,18 @@ class RecordedStep:
     def __call__(self, learned: Sequence[Parameter], gradients: Sequence[Array]) -> None:
         """Assign to each parameter and its slots what the update makes of them; all is computed before that."""
         optimizer, place = self.optimizer, self._place()
-        numbers = {dtype: self._fed(dtype, place) for dtype in {parameter.dtype for parameter in learned}}
-        rows = [optimizer._row(parameter) for parameter in learned]
-        for positions in kinds(optimizer, learned).values():
+        with using(recorder=None):  # what a subclass tells from its rates is no part of the step
+            arrays = {dtype: optimizer._numbers.arrays(dtype, place) for dtype in {each.dtype for each in learned}}
+            rows = [optimizer._row(parameter) for parameter in learned]
+            alike = kinds(optimizer, learned)
+        numbers = {dtype: self._fed(found, place) for dtype, found in arrays.items()}
+        for positions in alike.values():
             lay_out([rows[position] for position in positions])
+        decaying = {position for (_, decays), positions in alike.items() if decays for position in positions}
         news = []
-        for parameter, row, gradient in zip(learned, rows, gradients, strict=True):
+        for position, (parameter, row, gradient) in enumerate(zip(learned, rows, gradients, strict=True)):
             fed = numbers[parameter.dtype]
-            text = partial(optimizer._text, len(row) - 1, tuple(fed), optimizer.decays(parameter))
+            text = partial(optimizer._text, len(row) - 1, tuple(fed), position in decaying)
             new = text(*row, gradient, *fed.values())
             value, *slots = new if isinstance(new, (tuple, list)) else (new,)
             news.append((constrained(optimizer, parameter, value), *slots))
@@ -67,8 +71,7 @@ class RecordedStep:
         self._seen += 1
         return place
 
-    def _fed(self, dtype: np.dtype[Any], place: int) -> dict[str, Array]:
+    def _fed(self, arrays: Mapping[str, NDArray[Any]], place: int) -> dict[str, Array]:
         numbers = self.optimizer._numbers
-        arrays = numbers.arrays(dtype, place)
         refresh = partial(numbers.write, place, ahead=place) if numbers.vary else None
         return {name: feed(array, refresh) for name, array in arrays.items()}
