@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -36,49 +36,39 @@ def pullback(
     recorder, kind = current().recorder, Tensor if on_tensors else np.ndarray
     pending: dict[Tensor, Array] = {}
     found: dict[Tensor, Array] = {}
-    youngest: list[tuple[int, Tensor]] = []  # a heap: what was made from a Tensor is younger, so it comes first
-
-    def add(tensor: Tensor, g: Array) -> None:
-        before = pending.get(tensor)
-        pending[tensor] = g if before is None else before + g
-        if before is None and tensor.source is not None:
-            heappush(youngest, (-tensor.serial, tensor))
-
     for output, g in zip(outputs, cotangents, strict=True):
         if is_on_path(output):
-            add(output, g)
+            pending[output] = pending[output] + g if output in pending else g
+    youngest = [(-tensor.serial, tensor) for tensor in pending if tensor.source is not None]
+    heapify(youngest)  # what was made from a Tensor is younger, so it comes first, and the cotangent is complete
     while youngest:
-        vertex = heappop(youngest)[1]
+        serial, vertex = heappop(youngest)
         g = pending.pop(vertex)
-        if vertex in ends:
+        if ends and vertex in ends:
             found[vertex] = g
         if recorder is not None:
             recorder.pull(vertex)
         primitive, args, settings = vertex.source  # type: ignore[misc]
-        known = _remembered(vertex, args, on_tensors)
+        known: list[Any] = []  # the result and the arguments, as rules are given them: Tensors, or their values
+        for thing in (vertex, *args):  # a loop: a comprehension costs twice as much before Python 3.12
+            if not isinstance(thing, Tensor):
+                known.append(thing)
+            elif thing.version is not None and thing.version.updated > -serial:
+                known.append(Overwritten(thing, vertex))
+            else:
+                known.append(thing if on_tensors else thing.value)
         for arg, rule in zip(args, primitive.rules):  # noqa: B905 the rules of a variadic primitive do not end
             if rule is not None and isinstance(arg, Tensor) and is_on_path(arg):
                 g_arg, value = rule(g, *known, **settings), arg.value
                 if type(g_arg) is not kind or g_arg.shape != value.shape or g_arg.dtype is not value.dtype:
                     g_arg = _fitted(g_arg, value, primitive, on_tensors)
-                add(arg, g_arg)
+                before = pending.get(arg)
+                pending[arg] = g_arg if before is None else before + g_arg
+                if before is None and arg.source is not None:
+                    heappush(youngest, (-arg.serial, arg))
     if recorder is not None:
         recorder.pull(None)
     return found | pending  # what no vertex has taken up belongs to leaves
-
-
-def _remembered(vertex: Tensor, args: tuple[Any, ...], on_tensors: bool) -> list[Any]:
-    """The result and the arguments that the rules are given: the Tensors themselves, or their values."""
-    known: list[Any] = []
-    serial = vertex.serial
-    for thing in (vertex, *args):  # a loop: a comprehension costs twice as much before Python 3.12
-        if not isinstance(thing, Tensor):
-            known.append(thing)
-        elif (version := thing.version) is not None and version.updated > serial:
-            known.append(Overwritten(thing, vertex))
-        else:
-            known.append(thing if on_tensors else thing.value)
-    return known
 
 
 def _fitted(g: Array, value: NDArray[Any], primitive: Primitive[Any], on_tensors: bool) -> Array:
