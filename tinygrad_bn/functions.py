@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 _PLAIN = frozenset({int, float, bool, str, tuple, type(None)})
-_VARIADIC = 0x04  # the code flag of a function with *args
 NUMBERS = "fiubc"
 """The kinds of the dtypes that a function takes."""
 
@@ -223,7 +222,7 @@ def _signature(forward: Any) -> tuple[tuple[str, ...] | None, tuple[str, ...], d
     positional = dict(zip(reversed(variables[: code.co_argcount]), reversed(forward.__defaults__ or ()), strict=False))
     defaults = {**positional, **(forward.__kwdefaults__ or {})}
     ordered = {name: defaults[name] for name in settings if name in defaults}
-    return None if code.co_flags & _VARIADIC else variables[:arity], settings, ordered
+    return None if code.co_flags & names.TAKES_ANY_NUMBER else variables[:arity], settings, ordered
 
 
 def _describe(array: Any) -> str:

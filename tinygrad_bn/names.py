@@ -14,7 +14,8 @@ Choice = TypeVar("Choice")
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-_TAKES_ANY_NAME = 0x08  # the code flag of a function with **arguments
+TAKES_ANY_NUMBER, TAKES_ANY_NAME = 0x04, 0x08
+"""The code flags of functions with *arguments, and with **arguments."""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
@@ -88,7 +89,7 @@ def arguments(kind: type) -> list[str]:
             constructor = constructor.__wrapped__
         if isinstance(constructor, FunctionType):
             found.update(dict.fromkeys(_named(constructor)[1:]))
-            if not constructor.__code__.co_flags & _TAKES_ANY_NAME:
+            if not constructor.__code__.co_flags & TAKES_ANY_NAME:
                 break
     return list(found)
 
@@ -96,7 +97,7 @@ def arguments(kind: type) -> list[str]:
 def checked(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """`function`, whose TypeError for an argument that it does not have names the right one."""
     plain: Any = function
-    if not isinstance(function, FunctionType) or plain.__code__.co_flags & _TAKES_ANY_NAME:
+    if not isinstance(function, FunctionType) or plain.__code__.co_flags & TAKES_ANY_NAME:
         return function
     known, constructs = _named(plain), plain.__name__ == "__init__"
 

@@ -27,6 +27,7 @@ from tinygrad_bn.functions import NUMBERS, P
 from tinygrad_bn.functions import Function as Function
 from tinygrad_bn.functions import Traced as Traced
 from tinygrad_bn.mode import current
+from tinygrad_bn.names import TAKES_ANY_NAME, TAKES_ANY_NUMBER
 
 Array: TypeAlias = Any
 """An ndarray or a Tensor: forwards and rules are one text for both."""
@@ -34,7 +35,6 @@ Array: TypeAlias = Any
 Rule: TypeAlias = Callable[..., Any]
 _ndarray = np.ndarray
 _NUMBER = np.dtype(np.float64)  # what has no dtype of its own
-_ANY_ARRAYS, _ANY_SETTINGS = 0x04, 0x08  # the code flags of functions with *arrays and **settings
 
 
 class Primitive(Function[P]):
@@ -141,8 +141,8 @@ class Primitive(Function[P]):
             return  # None, or what does not say what it takes
         code = rule.__code__
         known = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
-        lacks = [name for name in self.settings if name not in known and not code.co_flags & _ANY_SETTINGS]
-        if lacks or (code.co_argcount < len(leading) and not code.co_flags & _ANY_ARRAYS):
+        lacks = [name for name in self.settings if name not in known and not code.co_flags & TAKES_ANY_NAME]
+        if lacks or (code.co_argcount < len(leading) and not code.co_flags & TAKES_ANY_NUMBER):
             arrays = ["*arrays"] if self.arity is None else []
             wanted = ", ".join([*leading, *arrays, *(f"{name}={name}" for name in self.settings)])
             takes = ", ".join(known) or "nothing"

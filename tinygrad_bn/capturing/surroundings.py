@@ -37,8 +37,8 @@ class Surroundings:
             self._names = _names(function.__code__)
             modules = [thing for thing in self.things() if issubclass(type(thing), ModuleType)]
             theirs = [vars(module) for module in modules if not _is_our_module(module)]
-            self._parts = [(module, name) for module in theirs for name in _attribute_names(function.__code__)]
             self._read = _attribute_names(function.__code__)
+            self._parts = [(module, name) for module in theirs for name in self._read]
             self._owners += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
 
     def things(self) -> list[Any]:
