@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, repeat
 from string import Formatter
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec
@@ -153,7 +154,7 @@ class Function(Generic[P]):
 
     def arrayed(self, args: Sequence[Any]) -> tuple[Any, ...]:
         """See the function `arrayed`."""
-        return arrayed(self.__name__, args)
+        return arrayed(self.__name__, args, self.domain)
 
     def explain(self, error: Exception, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Exception:
         """What was expected and what came, in place of NumPy's sentence."""
@@ -181,11 +182,14 @@ class Function(Generic[P]):
         return "" if name is None else f" and {name} by name: arrays go by position; {definition}"
 
 
-def arrayed(name: str, args: Sequence[Any]) -> tuple[Any, ...]:
+def arrayed(name: str, args: Sequence[Any], domain: Sequence[Domain] = (real,)) -> tuple[Any, ...]:
     """The arguments of `name` with ndarrays in the places of all but Tensors.
 
+    A bare number is weak, as in NumPy's operators: beside arrays it takes their dtype. But where the `domain` is of
+    labels, indices or truths it stays what it is.
+
     Raises:
-        DtypeError: no numbers, or a list of Tensors, whose gradients would be lost.
+        DtypeError: no numbers, or too large ones, or a list of Tensors, whose gradients would be lost.
         ShapeError: nested lists of unequal lengths.
     """
     for arg in args:
@@ -194,15 +198,20 @@ def arrayed(name: str, args: Sequence[Any]) -> tuple[Any, ...]:
     dtypes = [arg.dtype for arg in args if isinstance(arg, (np.ndarray, Traced))]  # type: ignore[union-attr]
     beside_tensors = any(isinstance(arg, Traced) for arg in args)
 
-    def made(arg: Any) -> Any:
+    def made(arg: Any, domain: Domain) -> Any:
         if isinstance(arg, Traced):
             return arg
-        if dtypes and (type(arg) is float or (beside_tensors and isinstance(arg, np.floating))):
-            return np.asarray(arg, np.result_type(*dtypes, 0.0))
+        if beside_tensors and isinstance(arg, (np.integer, np.floating)):
+            arg = arg.item()
+        if dtypes and type(arg) in (bool, int, float) and domain.differentiable:
+            return np.asarray(arg, np.result_type(*dtypes, arg))
         return np.asarray(arg, np.float32 if beside_tensors and type(_first(arg)) is float else None)
 
     try:
-        arrays: tuple[Any, ...] = tuple(map(made, args))
+        arrays: tuple[Any, ...] = tuple(map(made, args, chain(domain, repeat(domain[-1]))))
+    except OverflowError:
+        came = " and ".join(map(_describe, args))
+        raise DtypeError(f"{name} expects numbers that the dtype of its arrays can hold; got {came}") from None
     except ValueError:
         raise ShapeError(f"{name} expects nested lists of equal lengths; got {args!r:.80}") from None
     for arg, array in zip(args, arrays, strict=True):

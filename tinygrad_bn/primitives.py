@@ -84,14 +84,15 @@ class Primitive(Function[P]):
             ShapeError, AxisError, IndexError, DtypeError: in our words instead of NumPy's.
         """
         try:
-            result = self.forward(*arrays, **settings)
+            result = self.forward(*arrays, **settings) if settings else self.forward(*arrays)
         except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
             if not isinstance(error, OverflowError) and any(type(array) is not _ndarray for array in arrays):
                 return self.evaluate(self.arrayed(arrays), settings)  # a forward may ask a number for its shape
             if isinstance(error, AttributeError):
                 raise
             raise self.explain(error, arrays, settings) from None
-        residuals.forget(result)
+        if residuals.KEPT:
+            residuals.forget(result)
         return result if type(result) is _ndarray else self.as_array(result)
 
     def as_array(self, result: Any) -> Any:
@@ -157,13 +158,11 @@ class Derived(Function[P]):
         settings: Mapping[str, Any] = self.defaults
         if params or self.lacking or len(args) != self.arity:
             arrays, settings = self.parted(args, params)
-        if any(isinstance(array, (list, tuple, np.generic)) for array in arrays):
-            arrays = self.arrayed(arrays)
+        if not all(isinstance(array, (_ndarray, Traced)) for array in arrays):
+            arrays = self.arrayed(arrays)  # a composite may ask a number for its shape, or give it on by itself
         try:
             result = self.forward(*arrays, **settings)
         except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
-            if any(not isinstance(array, (_ndarray, Traced)) for array in arrays):
-                return self(*self.arrayed(arrays), **settings)
             if isinstance(error, (AttributeError, SettingError)):
                 raise
             raise self.explain(error, arrays, settings) from None

@@ -14,23 +14,23 @@ import numpy as np
 
 from tinygrad_bn.mode import current
 
-_KEPT: dict[int, tuple[ref[Any], tuple[Any, ...]]] = {}
+KEPT: dict[int, tuple[ref[Any], tuple[Any, ...]]] = {}
 
 
 def keep(result: Any, *residuals: Any) -> Any:
     """The result, with which the residuals are kept if it is an array and gradients are wanted."""
     if type(result) is np.ndarray and current().gradients:
         key = id(result)
-        _KEPT[key] = ref(result, lambda _: _KEPT.pop(key, None)), residuals
+        KEPT[key] = ref(result, lambda _: KEPT.pop(key, None)), residuals
     return result
 
 
 def kept(result: Any) -> tuple[Any, ...] | None:
     """What was kept with a result that is still the same array, or None."""
-    found = _KEPT.get(id(result))
+    found = KEPT.get(id(result))
     return None if found is None else found[1]
 
 
 def forget(result: Any) -> None:
     """Nobody will ask: `result` belongs to no Tensor."""
-    _KEPT.pop(id(result), None)
+    KEPT.pop(id(result), None)

@@ -133,11 +133,12 @@ def integers_are_numbers(function, case):
 def numbers_are_weak(function, case):
     """Beside a float32 array a Python number, beside a float32 Tensor a NumPy number too, does not make float64."""
     x, y = sample(function, case, np.float32)
-    number, t, u = float(y.flat[0]), Tensor(x), Tensor(y)
-    for result in (function(x, number), function(t, number), function(t, np.float64(number))):
-        assert result.dtype != np.float64
-    for result in (function(number, y), function(number, u), function(np.float64(number), u)):
-        assert result.dtype != np.float64
+    t, u = Tensor(x), Tensor(y)
+    for number, strong in ((float(y.flat[0]), np.float64), (2, np.int64)):
+        for result in (function(x, number), function(t, number), function(t, strong(number))):
+            assert result.dtype != np.float64
+        for result in (function(number, y), function(number, u), function(strong(number), u)):
+            assert result.dtype != np.float64
 
 
 @law()

@@ -141,6 +141,13 @@ def test_lists_and_numbers_are_taken_as_by_numpy(call):
     assert_same(result, evaluate(call, np))
 
 
+def test_a_number_among_arrays_to_be_stacked_is_weak():
+    x = np.array(1.0, np.float32)
+    for array in (x, tg.tensor(x)):
+        for number in (2, 2.0, True):
+            assert_same(np.asarray(tg.stack([array, number])), np.array([1, number], np.float32))
+
+
 def test_every_function_that_numpy_has_too_is_compared():
     tried = {call.split("(")[0] for call in calls()}
     meaning_something_else = {"astype", "put"}

@@ -32,12 +32,12 @@ def pullback(
     On arrays the sweep is fast; `on_tensors` it is itself remembered, and so can be differentiated or recorded.
     """
     ends = set(inputs or ())
-    is_on_path = _wanted if inputs is None else _between(outputs, ends).__contains__
+    between = None if inputs is None else _between(outputs, ends)
     recorder, kind = current().recorder, Tensor if on_tensors else np.ndarray
     pending: dict[Tensor, Array] = {}
     found: dict[Tensor, Array] = {}
     for output, g in zip(outputs, cotangents, strict=True):
-        if is_on_path(output):
+        if output._wanted if between is None else output in between:
             pending[output] = pending[output] + g if output in pending else g
     youngest = [(-tensor.serial, tensor) for tensor in pending if tensor.source is not None]
     heapify(youngest)  # what was made from a Tensor is younger, so it comes first, and the cotangent is complete
@@ -49,7 +49,7 @@ def pullback(
         if recorder is not None:
             recorder.pull(vertex)
         primitive, args, settings = vertex.source  # type: ignore[misc]
-        known: list[Any] = []  # the result and the arguments, as rules are given them: Tensors, or their values
+        known: list[Any] = [g]  # the result and the arguments, as rules are given them: Tensors, or their values
         for thing in (vertex, *args):  # a loop: a comprehension costs twice as much before Python 3.12
             if not isinstance(thing, Tensor):
                 known.append(thing)
@@ -58,8 +58,8 @@ def pullback(
             else:
                 known.append(thing if on_tensors else thing.value)
         for arg, rule in zip(args, primitive.rules):  # noqa: B905 the rules of a variadic primitive do not end
-            if rule is not None and isinstance(arg, Tensor) and is_on_path(arg):
-                g_arg, value = rule(g, *known, **settings), arg.value
+            if rule is not None and isinstance(arg, Tensor) and (arg._wanted if between is None else arg in between):
+                g_arg, value = rule(*known, **settings) if settings else rule(*known), arg.value
                 if type(g_arg) is not kind or g_arg.shape != value.shape or g_arg.dtype is not value.dtype:
                     g_arg = _fitted(g_arg, value, primitive, on_tensors)
                 before = pending.get(arg)

@@ -110,12 +110,12 @@ class Tensor(Visible, Methods):
                 values.append(arg.value)
                 wanted = wanted or arg._wanted
                 version = arg.version or version
-            elif type(arg) in _PLAIN or (type(arg) is _ndarray and arg.dtype.kind in NUMBERS):
+            elif (type(arg) is _ndarray and arg.dtype.kind in NUMBERS) or type(arg) in _PLAIN:
                 values.append(arg)
             else:
                 return bind(primitive, tuple(as_argument(arg, primitive.__name__) for arg in args), params)
         try:
-            value = primitive.forward(*values, **params)
+            value = primitive.forward(*values, **params) if params else primitive.forward(*values)
         except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
             if isinstance(error, AttributeError) and any(type(arg) in _PLAIN for arg in args):
                 return bind(primitive, primitive.arrayed(args), params)  # text that asks a number for its shape
