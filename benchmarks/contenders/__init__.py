@@ -7,6 +7,7 @@ A file whose name begins with an underscore is what several contenders share. A 
     fit(workload) -> epoch               epoch(x, y, shuffle) goes once through the data and returns the mean loss
     functions, recorded(function, x)     the framework's functions by name, and a function run so that it can be
                                          differentiated: the answer, called, gives the gradient at x
+    constant(x)                          an array as the framework's, by which nothing is differentiated
 """
 
 from __future__ import annotations

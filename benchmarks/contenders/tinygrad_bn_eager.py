@@ -13,6 +13,7 @@ from benchmarks.contenders._tinygrad_bn import fitting, learning, looping
 from benchmarks.workloads import Workload
 
 functions = tg
+constant = np.asarray
 
 
 def prepare(workload: Workload) -> Callable[[], float]:

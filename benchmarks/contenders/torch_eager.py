@@ -13,6 +13,7 @@ from benchmarks.contenders._torch import data, network, optimizer
 from benchmarks.workloads import Workload
 
 functions = torch
+constant = torch.from_numpy
 
 
 def prepare(workload: Workload) -> Callable[[], float]:

@@ -20,6 +20,7 @@ _OPERATIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "sum": lambda functions, y, x: functions.sum(y),
 }
 _CHAINS = {f"chain of {name}": _OPERATIONS[name] for name in ("add", "multiply", "matmul", "tanh")}
+_CHAINS["chain of multiply by a constant"] = _OPERATIONS["multiply"]
 
 
 def _matrix(case: str) -> Any:
@@ -34,17 +35,18 @@ def _fan(operation: Callable[[Any, Any], Any], x: Any) -> Any:
     return y
 
 
-def _chain(operation: Callable[[Any, Any], Any], x: Any) -> Any:
-    y = x
+def _chain(operation: Callable[[Any, Any], Any], constant: Any | None, x: Any) -> Any:
+    y, other = x, x if constant is None else constant
     for _ in range(_COUNT):
-        y = operation(y, x)
+        y = operation(y, other)
     return y
 
 
 def _prepare(contender: str, case: str) -> Prepared:
     file, x = contender_file(contender), _matrix(case)
     if case in _CHAINS:
-        chain = partial(_chain, partial(_CHAINS[case], file.functions))
+        constant = file.constant(x) if "constant" in case else None
+        chain = partial(_chain, partial(_CHAINS[case], file.functions), constant)
         action: Callable[[], Any] = lambda: file.recorded(chain, x)()  # noqa: E731
     else:
         fan = partial(_fan, partial(_OPERATIONS[case], file.functions))
@@ -57,8 +59,8 @@ SUITE = Suite(
     name="ops",
     title="one operation on a small matrix",
     about=f"{_COUNT} operations, each on the same matrix of 8 x 8, recorded so that they can be differentiated; in a "
-    "chain, each on the result of the one before, and then differentiated. The time is that of one operation. NumPy "
-    "only computes: it records and differentiates nothing.",
+    "chain, each on the result of the one before, and then differentiated, by both operands unless one is a constant. "
+    "The time is that of one operation. NumPy only computes: it records and differentiates nothing.",
     unit="us",
     cases=(*_OPERATIONS, *_CHAINS),
     ours=("tinygrad_bn_eager", "plain_numpy"),
