@@ -2,13 +2,17 @@
 
 import asyncio
 import threading
+from contextvars import copy_context
+from itertools import count
 
 import numpy as np
 import pytest
 
 import tinygrad_bn as tg
+from tests.interrupts import interrupted
 from tinygrad_bn import ops
-from tinygrad_bn.mode import Mode, current, frozen_state, using
+from tinygrad_bn.mode import Mode, advance, current, frozen_state, using
+from tinygrad_bn.ops.random import generator, random_state, set_random_state
 from tinygrad_bn.recorders import Following, Recorder
 from tinygrad_bn.variables import State
 
@@ -234,6 +238,37 @@ def test_frozen_states_nest():
         assert s.tolist() == [3.0]
     assert s.tolist() == [1.0]
     np.testing.assert_array_equal(draw(), innermost)
+
+
+def test_an_interrupt_at_any_moment_finds_all_brought_back_or_nothing():
+    def attempt(moment):
+        variables, counter, rng = [State(np.zeros(3)), State(np.ones(2))], np.array(1), np.random.default_rng(0)
+
+        def change():
+            for variable in variables:
+                variable.assign(variable.value + 1)
+            advance(counter)
+            generator(rng).standard_normal(2)
+            tg.set_random_seed(7)
+
+        came = copy_context().run(interrupted, frozen_state()(change), moment)
+        values = [variable.value.tolist() for variable in variables]
+        return came, (*values, int(counter), rng.bit_generator.state, random_state()["seed"])
+
+    before, found = random_state(), []
+    try:
+        for moment in count(1):
+            tg.set_random_seed(0)
+            came, state = attempt(moment)
+            found += [state] if state not in found else []
+            if not came:
+                break
+    finally:
+        set_random_state(before)
+    old, new = sorted(found, key=lambda state: state[2])
+    assert (old[:3], old[4]) == (([0.0] * 3, [1.0] * 2, 1), 0)
+    assert (new[:3], new[4]) == (([1.0] * 3, [2.0] * 2, 2), 7)
+    assert old[3] != new[3]
 
 
 def test_frozen_state_can_be_left_and_entered_again():

@@ -5,11 +5,13 @@ A ContextVar holds it, so threads and asynchronous tasks do not see each other's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import operator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ContextDecorator, contextmanager, nullcontext
 from contextvars import ContextVar, Token
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from tinygrad_bn.recorders import Recorder
@@ -127,7 +129,8 @@ def counting(counter: Any) -> None:
     """The array of no dimensions is about to grow by 1: who may have to undo that is told."""
     journal = current().journal
     if journal is not None and not journal.noted(counter):
-        journal.note(counter, partial(counter.__setitem__, ..., counter.copy()))
+        bring_back = partial(counter.__setitem__, ..., counter.copy())
+        journal.note(counter, lambda: [bring_back])
 
 
 def advance(counter: Any) -> None:
@@ -145,14 +148,17 @@ def count(counter: Any) -> None:
         recorder.count(counter)
 
 
+_Call: TypeAlias = Callable[[], object]
+
+
 class Journal:
     """How to undo what happened to variables and generators."""
 
     def __init__(self) -> None:
-        self._undo: dict[int, tuple[Any, Callable[[], None]]] = {}
+        self._undo: dict[int, tuple[Any, Callable[[], Sequence[_Call]]]] = {}
 
-    def note(self, thing: Any, undo: Callable[[], None]) -> None:
-        """`thing` is about to change for the first time; `undo` brings it back."""
+    def note(self, thing: Any, undo: Callable[[], Sequence[_Call]]) -> None:
+        """`thing` is about to change for the first time; `undo` gives the calls, all of C, that bring it back."""
         self._undo.setdefault(id(thing), (thing, undo))
 
     def noted(self, thing: Any) -> bool:
@@ -165,9 +171,9 @@ class Journal:
             outer._undo = {**self._undo, **outer._undo}
 
     def undo(self) -> None:
-        """Bring everything back."""
-        for _, undo in self._undo.values():
-            undo()
+        """Bring everything back; an interrupt finds all or nothing of it done, for none comes between calls of C."""
+        calls = [call for _, undo in self._undo.values() for call in undo()]
+        deque(map(operator.call, calls), maxlen=0)
 
 
 @contextmanager

@@ -156,9 +156,8 @@ def written(variables: Iterable[Variable], writer: str) -> None:
     if journal is not None:
         for variable in variables:
             if not journal.noted(variable):
-                journal.note(
-                    variable, partial(_restore, variable, variable.value.copy(), dict(variable.version.writers))
-                )
+                old, writers = variable.value.copy(), dict(variable.version.writers)
+                journal.note(variable, partial(_undoing, variable, old, writers))
     serial = next_serial()
     for variable in variables:
         version = variable.version
@@ -216,6 +215,7 @@ def _remade(
     return variable
 
 
-def _restore(variable: Variable, value: NDArray[Any], writers: dict[str, int]) -> None:
-    np.copyto(variable.writing("frozen_state"), value)
-    variable.version.writers = writers  # what was undone has not happened
+def _undoing(variable: Variable, old: NDArray[Any], writers: dict[str, int]) -> list[Callable[[], object]]:
+    memory = variable.writing("frozen_state")
+    # What was undone has not happened, so its writers are forgotten.
+    return [partial(memory.__setitem__, ..., old), partial(setattr, variable.version, "writers", writers)]

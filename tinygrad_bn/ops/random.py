@@ -60,10 +60,12 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 def _start(root: Any) -> None:
+    global _root, _streams
     journal = current().journal
     if journal is not None:
-        journal.note(set_random_seed, partial(_share, _root, _streams))
-    _share(root, {})
+        bring_back = partial(globals().update, _root=_root, _streams=_streams)
+        journal.note(set_random_seed, lambda: [bring_back])
+    _root, _streams = root, {}
 
 
 def _sequence(seed: int | None, name: str) -> Any:
@@ -71,11 +73,6 @@ def _sequence(seed: int | None, name: str) -> Any:
         return np.random.SeedSequence(seed)
     except (TypeError, ValueError):
         raise SettingError(f"{name} expects an integer, at least 0; got {seed!r}") from None
-
-
-def _share(root: Any, streams: dict[str, Generator]) -> None:
-    global _root, _streams
-    _root, _streams = root, streams
 
 
 def _stream(name: str) -> Generator:
@@ -110,7 +107,8 @@ def generator(rng: Generator | None = None, seed: int | None = None, *, stream: 
         raise TypeError(f"rng expects a numpy.random.Generator, such as np.random.default_rng(0); got {rng!r}")
     journal = current().journal
     if journal is not None and not journal.noted(rng):
-        journal.note(rng, partial(setattr, rng.bit_generator, "state", rng.bit_generator.state))
+        bring_back = partial(setattr, rng.bit_generator, "state", rng.bit_generator.state)
+        journal.note(rng, lambda: [bring_back])
     return rng
 
 

@@ -1,6 +1,5 @@
 """A native program gives what the NumPy replay gives, but for its rounding, which is as small."""
 
-import sys
 from functools import partial
 from itertools import count
 
@@ -9,6 +8,7 @@ import pytest
 
 import tinygrad_bn as tg
 from tests.capturing.native.flows import Training, apart, flow_of
+from tests.interrupts import interrupted
 from tinygrad_bn.capturing.captured import capture
 from tinygrad_bn.capturing.native import building, calling
 from tinygrad_bn.capturing.native.program import NativeProgram
@@ -268,29 +268,6 @@ def test_a_failed_check_raises_and_leaves_the_variables_alone():
     assert (guarded.total.value.tolist(), guarded.count.value, guarded.actions) == ([2.0, 3.0, 4.0], 2, 2)
 
 
-def interrupted(run, arrays, moment):
-    """Whether an interrupt came, at the moment of this number between two bytecodes of Python."""
-    came = []
-
-    def trace(frame, event, arg):
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            came.append(None)
-            if len(came) == moment:
-                raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        run(arrays)
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
-
-
 def unconditional():
     return tg.Sequential([Dense(4, use_bias=False), BatchNormalization(), Dense(1)]), Adam(0.01)
 
@@ -325,13 +302,13 @@ def test_an_interrupt_at_any_moment_finds_all_updates_done_or_none(made):
     flow, x, memory = stepping(*made())
     program = NativeProgram(flow)
     before = [array.copy() for array in memory]
-    assert not interrupted(program.run, [x], 0)
+    assert not interrupted(partial(program.run, [x]), 0)
     after = [array.copy() for array in memory]
     found = set()
     for moment in count(1):
         for array, old in zip(memory, before, strict=True):
             array[...] = old
-        came = interrupted(program.run, [x], moment)
+        came = interrupted(partial(program.run, [x]), moment)
         now = [array.tobytes() for array in memory]
         assert now in ([array.tobytes() for array in state] for state in (before, after)), moment
         found.add(now != [array.tobytes() for array in before])
@@ -352,7 +329,7 @@ def test_an_interrupted_search_for_moved_variables_is_made_again():
         moment += 1
         variable.value = np.zeros(3)
         Variable.moves += 1
-        came = interrupted(program.run, [np.ones(3)], moment)
+        came = interrupted(partial(program.run, [np.ones(3)]), moment)
         variable.value[...] = 0
         program.run([np.ones(3)])
         assert variable.value.tolist() == [1.0] * 3, moment

@@ -1,0 +1,26 @@
+"""Ctrl-C at every moment: a signal that comes between two bytecodes of Python, which is where Python answers it."""
+
+import sys
+
+
+def interrupted(action, moment):
+    """Whether an interrupt came into action(), before the bytecode of this number; 0 lets it run to its end."""
+    came = []
+
+    def trace(frame, event, arg):
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            came.append(None)
+            if len(came) == moment:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        action()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
