@@ -1,5 +1,6 @@
 """Ctrl-C at every moment: a signal that comes between two bytecodes of Python, which is where Python answers it."""
 
+import gc
 import sys
 
 
@@ -16,6 +17,7 @@ def interrupted(action, moment):
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # who listens to the collector would take the interrupt
     sys.settrace(trace)
     try:
         action()
@@ -23,4 +25,5 @@ def interrupted(action, moment):
         return True
     finally:
         sys.settrace(before)
+        gc.enable()
     return False

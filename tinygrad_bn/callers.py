@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from functools import cache
 from types import FrameType
 
 _PACKAGE = __name__.partition(".")[0]
@@ -11,16 +12,20 @@ _PACKAGE = __name__.partition(".")[0]
 
 def frame_outside(*modules: str) -> FrameType | None:
     """The innermost frame that is in none of these modules of the package, or, without any, outside it."""
-    inside = tuple(f"{_PACKAGE}.{module}." for module in modules) or (f"{_PACKAGE}.",)
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and (frame.f_globals.get("__name__", "") + ".").startswith(inside):
+    while frame is not None and _is_inside(frame.f_globals.get("__name__", ""), modules):
         frame = frame.f_back
     return frame
 
 
+@cache
+def _is_inside(name: str, modules: tuple[str, ...] = ()) -> bool:
+    return f"{name}.".startswith(tuple(f"{_PACKAGE}.{module}." for module in modules) or f"{_PACKAGE}.")
+
+
 def is_ours(frame: FrameType) -> bool:
     """Whether a frame runs a text of this package."""
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == _PACKAGE
+    return _is_inside(frame.f_globals.get("__name__", ""))
 
 
 def users_line() -> str:

@@ -6,7 +6,7 @@ one flow into another; the executors, the listing and the drawing read it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -210,12 +210,12 @@ class Flow:
         return dict.fromkeys(value for value in [*used, *self.ends()] if not isinstance(value.origin, Step))
 
 
-def values_in(arguments: Any) -> Iterator[Value]:
+def values_in(arguments: Iterable[Any]) -> Iterator[Value]:
     """The values in nested lists and tuples."""
-    if isinstance(arguments, Value):
-        yield arguments
-    elif isinstance(arguments, (list, tuple)):
-        for argument in arguments:
+    for argument in arguments:
+        if isinstance(argument, Value):
+            yield argument
+        elif isinstance(argument, (list, tuple)):
             yield from values_in(argument)
 
 

@@ -250,9 +250,9 @@ def _key(said: Any) -> Any:
     if isinstance(said, Value):
         return said
     if isinstance(said, (list, tuple)):
-        return type(said), tuple(map(_key, said))
-    if isinstance(said, Mapping):
-        return tuple((name, _key(option)) for name, option in said.items())
+        return type(said), tuple([_key(part) for part in said])
+    if isinstance(said, dict):
+        return tuple([(name, _key(option)) for name, option in said.items()])
     return type(said), repr(said)
 
 

@@ -107,6 +107,8 @@ def _functions(thing: Any, names: set[str], home: str = "") -> list[Any]:
         return [thing] if _is_theirs(_unwrapped(thing)[0]) else []
     if issubclass(kind, type):
         kind = thing
+    if not users_classes(kind):
+        return []
     of_ours = {name for base in kind.__mro__ if base.__module__.startswith(OURS) for name in vars(base)}
     called = {name for name in of_ours if not name.startswith("__")}
     if not _is_installed(kind, home):
