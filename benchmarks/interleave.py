@@ -30,16 +30,16 @@ class Contender:
         self.name = name
         command = [sys.executable, "-m", "benchmarks.interleave", suite, name, case]
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.bursts: list[list[float]] = []
         try:
             prepared = self._answer()
             if "refused" in prepared:
                 raise Unprepared(prepared["refused"])
+            self.losses: list[float] = prepared["losses"]
+            self.rest()
         except BaseException:
             self.close()
             raise
-        self.losses: list[float] = prepared["losses"]
-        self.bursts: list[list[float]] = []
-        self.rest()
 
     def _answer(self) -> Any:
         assert self.process.stdout is not None
@@ -95,6 +95,8 @@ def compare(
     """
     refused: dict[str, str] = {}
     with ExitStack() as stack:
+        before = signal.signal(signal.SIGTERM, _end)
+        stack.callback(signal.signal, signal.SIGTERM, before)
         racing: list[Contender] = []
         for name in contenders:
             try:
@@ -109,6 +111,11 @@ def compare(
                 contender.burst(seconds)
                 tell(contender.name)
         return [contender.figures() for contender in racing], refused
+
+
+def _end(number: int, frame: object) -> None:
+    """Go by way of an exception: contenders that stand still would outlive a process that just ends."""
+    raise SystemExit(128 + number)
 
 
 def _refuse_different_work(contenders: list[Contender]) -> None:

@@ -1,6 +1,8 @@
 """bench: what it refuses, what it says, and real runs too short to mean anything."""
 
 import json
+import os
+import signal
 import sys
 from contextlib import closing, suppress
 from io import StringIO
@@ -117,6 +119,23 @@ def test_every_suite_measures(suite, case, names):
     assert [entry.contender for entry in figures] == names
     assert all(entry.best > 0 for entry in figures)
     assert skipped == {}
+
+
+def test_who_is_told_to_end_leaves_no_contender_behind(monkeypatch):
+    racing = []
+
+    class Known(interleave.Contender):
+        def rest(self):
+            super().rest()
+            racing.append(self.process)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(interleave, "Contender", Known)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit, match="143"):
+        interleave.compare(load("ops"), "add", ["plain_numpy"], 1, 0.01, lambda name: None)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert [process.poll() for process in racing] == [-signal.SIGKILL]
 
 
 def test_a_page_says_how_it_was_made_and_a_quiet_machine_nothing(timed, tmp_path, capsys):
