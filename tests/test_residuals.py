@@ -8,14 +8,14 @@ from tinygrad_bn.residuals import keep, kept
 
 
 def test_they_are_kept_with_an_array_and_go_with_it():
-    before = len(residuals._KEPT)
+    before = len(residuals.KEPT)
     result, residual = np.ones(3), np.zeros(2)
     assert keep(result, residual) is result
     (found,) = kept(result)
     assert found is residual
     assert kept(result.copy()) is None
     del result
-    assert len(residuals._KEPT) == before
+    assert len(residuals.KEPT) == before
 
 
 def test_nothing_is_kept_with_what_is_no_array():

@@ -80,7 +80,7 @@ class Function(Generic[P]):
         self.known, self.aliases = frozenset(self.settings), aliases
         self._expect_settings_in_the_label()
         self.lacking = len(self.defaults) < len(self.settings)  # it cannot be called without settings
-        self.domain, self.cases = tuple(domain), tuple(cases) or (Case(),)
+        self.domain, self.cases = tuple(domain) or (real,), tuple(cases) or (Case(),)
         self.reference, self.expects = reference, expects
         self.registry.append(self)
 

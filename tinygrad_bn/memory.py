@@ -17,10 +17,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+LINE = 64  # bytes: a cache line
+
+
 def address(array: NDArray[Any]) -> int:
     """Where the first element of an array lies."""
     found: int = array.__array_interface__["data"][0]
     return found
+
+
+def aligned(nbytes: int) -> NDArray[Any]:
+    """Memory that begins on a cache line."""
+    memory = np.empty(nbytes + LINE, np.uint8)
+    start = -address(memory) % LINE
+    return memory[start : start + nbytes]
 
 
 def keep_memory() -> None:

@@ -156,14 +156,14 @@ def written(variables: Iterable[Variable], writer: str) -> None:
     if journal is not None:
         for variable in variables:
             if not journal.noted(variable):
-                old, writers = variable.value.copy(), dict(variable.version.writers)
+                old, writers = variable.value.copy(), variable.version.writers.copy()
                 journal.note(variable, partial(_undoing, variable, old, writers))
     serial = next_serial()
     for variable in variables:
         version = variable.version
         version.updated = serial
         version.writer = writer
-        version.writers[writer] = version.writers.get(writer, 0) + 1
+        version.writers[writer] += 1
 
 
 def side_by_side(variables: Sequence[Variable]) -> NDArray[Any] | None:
@@ -211,7 +211,7 @@ def _remade(
 ) -> Variable:
     variable = kind(value, name=name)
     variable.requires_grad = wanted
-    variable.version.writers = {"an older version": 1} if writers is None else writers  # older pickles have none
+    variable.version.writers.update({"an older version": 1} if writers is None else writers)  # older pickles have none
     return variable
 
 

@@ -20,7 +20,7 @@ from tinygrad_bn.tensors.graph import arguments
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
 
-_age, _wanted = attrgetter("serial"), attrgetter("_wanted")
+_age = attrgetter("serial")
 _ARRAYS = (np.ndarray, Tensor)
 
 

@@ -15,6 +15,7 @@ from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
 from tinygrad_bn.mode import current, using
 from tinygrad_bn.names import checked
 from tinygrad_bn.tensors import Tensor, as_array, next_serial
+from tinygrad_bn.tensors.graph import arguments
 
 Function = Callable[..., Any]
 
@@ -54,12 +55,11 @@ class _Run:
         stack = [*self.outputs, *(primal.source[1][0] for primal in self.inputs if primal.source)]
         while stack:
             vertex = stack.pop()
-            if not isinstance(vertex, Tensor) or not vertex.requires_grad or vertex in seen:
-                continue
-            if vertex.serial < self.start:
-                return True
-            seen.add(vertex)
-            stack += vertex.source[1] if vertex.source else ()
+            if vertex.requires_grad and vertex not in seen:
+                if vertex.serial < self.start:
+                    return True
+                seen.add(vertex)
+                stack += arguments(vertex)
         return False
 
     def expect_scalar(self, name: str) -> None:

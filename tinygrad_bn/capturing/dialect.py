@@ -5,7 +5,7 @@ A call that is not here comes in memory of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ import numpy as np
 from tinygrad_bn.capturing.flow import Step, Value
 
 Form = tuple[Callable[..., Any], str]
-"""A function, and how it is called: {0}, {1}, ... are the step's arguments, {out} is the result's memory."""
+"""A function, and the call: {f} is the function, {0}, {1}, ... the step's arguments, {out} the result's memory."""
 
-_KEYWORD = frozenset({np.maximum, np.minimum, np.fmax, np.fmin})
+KEYWORD = frozenset({np.maximum, np.minimum, np.fmax, np.fmin})
 """The ufuncs of two arrays that NumPy 2.4 wants `out` for by its name."""
 
 
@@ -34,20 +34,20 @@ def form(step: Step) -> Form | None:
     if function in (np.ndarray.dot, np.dot):
         return (np.ndarray.dot, "{0}.dot({1}, {out})") if _is_product(step) else None
     if function == np.ndarray.astype and len(args) == 2 and not step.options:
-        return np.copyto, "f({out}, {0}, 'unsafe')"
+        return np.copyto, "{f}({out}, {0}, 'unsafe')"
     if function in (np.copy, np.ndarray.copy) and len(args) == 1:
-        return np.copyto, "f({out}, {0})"
+        return np.copyto, "{f}({out}, {0})"
     return None
 
 
 def _ufunc(function: np.ufunc, step: Step) -> Form | None:
     if function == np.matmul:  # of matrices dot gives the same bits; of vectors it does not
         matrices = _is_product(step) and all(value.sample.ndim == 2 for value in step.inputs)
-        return (np.ndarray.dot, "{0}.dot({1}, {out})") if matrices else (function, "f({0}, {1}, {out})")
+        return (np.ndarray.dot, "{0}.dot({1}, {out})") if matrices else (function, "{f}({0}, {1}, {out})")
     if len(step.args) != function.nin:
         return None
     said = ", ".join(f"{{{position}}}" for position in range(function.nin))
-    return function, f"f({said}, out={{out}})" if function in _KEYWORD else f"f({said}, {{out}})"
+    return function, f"{{f}}({said}, out={{out}})" if function in KEYWORD else f"{{f}}({said}, {{out}})"
 
 
 def _is_product(step: Step) -> bool:
@@ -71,15 +71,4 @@ def _reduction(step: Step) -> Form | None:
         return None  # given memory for its result, older versions of NumPy add up in another order
     axis = step.args[1] if len(step.args) == 2 else step.options.get("axis", 0)
     kept = bool(step.options.get("keepdims", False))
-    return step.function, f"f({{0}}, {axis!r}, None, {{out}}, {kept})"
-
-
-def written(step: Step, said: Sequence[str], out: str, name: str) -> tuple[str, Callable[..., Any]]:
-    """The step as a line of Python in which `name` stands for the function, and that function."""
-    found = form(step)
-    if found is None:
-        raise AssertionError(f"{step.function} cannot be told where to put its result")
-    function, text = found
-    head, _, tail = text.partition("(")
-    line = (head.replace("f", name) if head == "f" else head) + "(" + tail
-    return line.format(*said, out=out), function
+    return step.function, f"{{f}}({{0}}, {axis!r}, None, {{out}}, {kept})"

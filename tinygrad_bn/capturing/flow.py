@@ -7,6 +7,7 @@ one flow into another; the executors, the listing and the drawing read it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -193,16 +194,14 @@ class Flow:
             return f"{value.sample:.6g}" if not value.shape else "constant"
         return self.names.get(value.origin) or value.origin.name or "variable"
 
-    def ends(self) -> Iterator[Value]:
+    def asked(self) -> list[Value]:
+        """What has to be looked at before anything is updated: the truths of checks and conditions, each once."""
+        conditions = [*(store.conditions for store in self.stores), *(conditions for _, conditions in self.counters)]
+        return list(dict.fromkeys([*(good for good, _ in self.checks), *chain(*conditions)]))
+
+    def ends(self) -> list[Value]:
         """What the steps are there for: the values that somebody outside them needs."""
-        yield from self.results
-        for store in self.stores:
-            yield store.value
-            yield from store.conditions
-        for good, _ in self.checks:
-            yield good
-        for _, conditions in self.counters:
-            yield from conditions
+        return [*self.results, *(store.value for store in self.stores), *self.asked()]
 
     def sources(self) -> dict[Value, None]:
         """The values that no step makes, in the order in which they are first needed."""

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from tinygrad_bn.capturing.dialect import KEYWORD
 from tinygrad_bn.capturing.reading import Ref, Text, Unreadable, read
 from tinygrad_bn.errors import ShapeError
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
 
-_ASK_BY_NAME = (np.maximum, np.minimum)  # NumPy deprecates their third argument by position; others take out so, faster
 Arrays: TypeAlias = "Sequence[NDArray[Any]]"
 
 
@@ -59,12 +59,13 @@ class InPlace:
             self._programs[key] = self._made(targets, others)
         return self._programs[key]
 
-    def is_elementwise(self, targets: Arrays, others: Arrays) -> bool:
-        """Whether each element of the results depends on the same elements of the arrays alone."""
+    def formula(self, targets: Arrays, others: Arrays) -> str | None:
+        """What is done to each element; None where one depends on others. It may not be that of other shapes."""
         try:
-            return _is_elementwise(read(self.update, *targets, *others))
+            text = read(self.update, *targets, *others)
         except Unreadable:
-            return False
+            return None
+        return str(text) if _is_elementwise(text) else None
 
     def _made(self, targets: Arrays, others: Arrays) -> Callable[..., None]:
         try:
@@ -110,7 +111,10 @@ def _is_elementwise(text: Text) -> bool:
     """Whether it is made of ufuncs alone, and returns no argument in the place of another."""
     moved = any(ref.number < text.arguments and ref.number != place for place, ref in enumerate(text.results))
     simple = all(
-        isinstance(call.function, np.ufunc) and not call.options and not any(isinstance(arg, list) for arg in call.args)
+        isinstance(call.function, np.ufunc)
+        and call.function.signature is None
+        and not call.options
+        and not any(isinstance(arg, list) for arg in call.args)
         for call in text.calls
     )
     return simple and not moved
@@ -162,7 +166,7 @@ def _planned(text: Text, target: NDArray[Any]) -> tuple[str, dict[str, Any], int
         fits = call.sample.shape == target.shape and call.sample.dtype == target.dtype
         where[number] = cells.place(step, number) if fits else f"t{step}"
         if fits:
-            said.append(f"out={where[number]}" if call.function in _ASK_BY_NAME else where[number])
+            said.append(f"out={where[number]}" if call.function in KEYWORD else where[number])
         lines.append(f"{where[number]} = f{step}({', '.join(said)})")
     for place, ref in enumerate(text.results):
         if where[ref.number] != f"a{place}":

@@ -56,9 +56,9 @@ def joined(flow: Flow) -> Flow:
     joining = _Joining(new)
     by_kind: dict[Any, list[Store]] = {}
     for store in flow.stores:
-        by_kind.setdefault((store.conditions, store.writer, store.variable.dtype, _signature(store.value)), []).append(
-            store
-        )
+        kind = store.conditions, store.writer, store.variable.dtype, _signature(store.value)
+        own = Store(store.variable, store.value, store.writer, store.conditions)  # sections change its value
+        by_kind.setdefault(kind, []).append(own)
     for stores in by_kind.values():
         for run in _runs(sorted(stores, key=_address)):
             new.stores += joining.join(run)

@@ -162,7 +162,7 @@ class _Lowering:
         sample: NDArray[Any] | None = None,
     ) -> Value:
         """The value of a call: an old one if it was made before or is idle, a constant if it is made of constants."""
-        key = function, _key(tuple(args)), _key(options)
+        key = function, key_of(tuple(args)), key_of(options)
         if key in self._numbered:
             return self._numbered[key]
         step = Step(function, args, options, np.empty(0), **about)
@@ -245,14 +245,14 @@ def _is_one(arg: Any) -> bool:
     return isinstance(arg, (int, float)) and arg == 1
 
 
-def _key(said: Any) -> Any:
+def key_of(said: Any) -> Any:
     """What tells two arguments apart: the values themselves, and of all else the type and the digits."""
     if isinstance(said, Value):
         return said
     if isinstance(said, (list, tuple)):
-        return type(said), tuple([_key(part) for part in said])
+        return type(said), tuple([key_of(part) for part in said])
     if isinstance(said, dict):
-        return tuple([(name, _key(option)) for name, option in said.items()])
+        return tuple([(name, key_of(option)) for name, option in said.items()])
     return type(said), repr(said)
 
 

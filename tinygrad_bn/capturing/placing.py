@@ -15,13 +15,11 @@ from tinygrad_bn.capturing.dialect import writes_out
 from tinygrad_bn.capturing.flow import Constant, Feed, Flow, Step, Value
 from tinygrad_bn.capturing.joining import Together, gathered
 from tinygrad_bn.capturing.sections import Sections, shown
-from tinygrad_bn.memory import address
+from tinygrad_bn.memory import address, aligned
 from tinygrad_bn.variables import Variable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_ALIGNMENT = 64
 
 
 class Places:
@@ -136,9 +134,7 @@ class Places:
         for position in range(len(self._free) - 1, max(len(self._free) - 9, -1), -1):
             if nbytes <= self._free[position].nbytes <= 2 * nbytes + 256:
                 return self._free.pop(position)
-        memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
-        start = -address(memory) % _ALIGNMENT
-        self.blocks.append(memory[start : start + nbytes])
+        self.blocks.append(aligned(nbytes))
         return self.blocks[-1]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_bn.capturing.dialect import form, writes_out, written
+from tinygrad_bn.capturing.dialect import form
 from tinygrad_bn.capturing.flow import Flow, Step, Store, Value
 from tinygrad_bn.capturing.joining import Together, gathered, joined
 from tinygrad_bn.capturing.placing import Places
@@ -52,8 +52,9 @@ class Replay:
                 (conditions, *writing.commit(steps, stores), _by_writer(stores))
                 for conditions, (steps, stores) in sections.commit.items()
             ]
-            self._lived = [(value.origin, value.origin.value) for value in self.flow.sources() if _is_variable(value)]
-            self._lived += [(store.variable, store.variable.value) for store in self.flow.stores]
+            lived = [value.origin for value in self.flow.sources() if isinstance(value.origin, Variable)]
+            lived += [store.variable for store in self.flow.stores]
+            self._lived = [(variable, variable.value) for variable in lived]
         self._moves = moves  # last: an interrupted plan is none
 
     def run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
@@ -68,7 +69,7 @@ class Replay:
         feeds = [value.origin.refresh() for value in flow.feeds]
         outcome: list[NDArray[Any]] = self._compute(*arrays, *feeds)
         results, truths = outcome[: len(flow.results)], outcome[len(flow.results) :]
-        known = dict(zip(asked(flow), truths, strict=True)) if truths else {}
+        known = dict(zip(flow.asked(), truths, strict=True)) if truths else {}
         for good, explain in flow.checks:
             if not known[good].all():
                 raise explain()
@@ -108,18 +109,6 @@ class Replay:
         return sum(block.nbytes for block in self.places.blocks)
 
 
-def asked(flow: Flow) -> list[Value]:
-    """The values that Python looks at between the two sections, each once."""
-    values = [good for good, _ in flow.checks]
-    values += [condition for store in flow.stores for condition in store.conditions]
-    values += [condition for _, conditions in flow.counters for condition in conditions]
-    return list(dict.fromkeys(values))
-
-
-def _is_variable(value: Value) -> bool:
-    return isinstance(value.origin, Variable)
-
-
 def _by_writer(stores: Sequence[Store]) -> dict[str, list[Variable]]:
     """Who updates which variables."""
     writers: dict[str, list[Variable]] = {}
@@ -149,7 +138,7 @@ class _Writing:
         taken = [f"x{position}" for position in range(len(self.flow.arguments))]
         taken += [f"d{position}" for position in range(len(self.flow.feeds))]
         given = [self._handed(value) for value in self.flow.results]
-        given += [self.said(value) for value in asked(self.flow)]
+        given += [self.said(value) for value in self.flow.asked()]
         last = f"return [{', '.join(given)}]"
         source = "\n    ".join([f"def compute({', '.join(taken)}):", *lines, last])
         exec(compile(source, "<captured step>", "exec"), self.globals)
@@ -168,9 +157,9 @@ class _Writing:
             if step.view is not None:
                 return ""
             said = [self.said(arg) for arg in step.args]
-            if writes_out(step):
-                name = self.named(form(step)[0], "f")  # type: ignore[index]
-                return written(step, said, self.said(result), name)[0]
+            if (found := form(step)) is not None:
+                function, text = found
+                return text.format(*said, out=self.said(result), f=self.named(function, "f"))
             return f"copyto({self.said(result)}, {self._called(step)})"
         self.names[result] = f"t{len(self.names)}"
         called = self._called(step)

@@ -62,9 +62,7 @@ def _late(flow: Flow) -> dict[Step, Conditions]:
     """The steps of the second section, each with the conditions of the stores that need it."""
     late: dict[Step, Conditions] = {}
     wanted: dict[Value, set[Conditions]] = {}
-    early = {*flow.results, *(good for good, _ in flow.checks)}
-    for conditions in [store.conditions for store in flow.stores] + [conditions for _, conditions in flow.counters]:
-        early.update(conditions)
+    early = {*flow.results, *flow.asked()}
     shapes = {}
     for store in flow.stores:
         wanted.setdefault(store.value, set()).add(store.conditions)

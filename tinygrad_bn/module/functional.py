@@ -32,6 +32,10 @@ def functional(model: Module) -> tuple[Callable[..., tuple[Any, Values]], Values
         raise TypeError(f"functional expects a Module; got {model!r:.60}")
     parameters = dict(model.named_parameters())
     states = dict(model.named_states())
+    held = {thing for _, _, thing in places(model, model.variables)}
+    for path, variable in {**parameters, **states}.items():
+        if variable not in held:
+            raise SettingError(f"functional expects variables in attributes, lists and dicts; {path} is in a tuple")
 
     def f(values: Mapping[str, Any], state: Mapping[str, Any], x: Any, *, training: bool | None = None) -> Any:
         _expect_fit("parameters", values, parameters)

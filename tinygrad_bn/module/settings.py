@@ -37,6 +37,7 @@ class Checked(names.Answering):
         super().__init_subclass__(**options)
         lines = [vars(base) for base in reversed(cls.__mro__)]
         cls._checks = {name: check for line in lines for name, check in line.get("_checks", {}).items()}
+        cls._agreements = tuple(dict.fromkeys(each for line in lines for each in line.get("_agreements", ())))
         cls._settled = tuple(dict.fromkeys(name for line in lines for name in line.get("_settled", ())))
 
     def __setattr__(self, name: str, value: Any) -> None:

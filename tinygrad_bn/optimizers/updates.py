@@ -132,8 +132,10 @@ def updates(rule: InPlace, rows: Sequence[Row], rates: Sequence[NDArray[Any]], p
 
 def _groups(rule: InPlace, rows: Sequence[Row], rates: Sequence[NDArray[Any]]) -> list[list[int]]:
     """Which rows are updated in one, where they have been moved next to each other."""
-    values = [variable.value for variable in rows[0]]
-    if not rule.is_elementwise(values, [values[0], *rates]):
+    shapes = [[variable.value for variable in row] for row in rows]
+    shapes.append([np.concatenate([value.ravel()] * 2) for value in shapes[0]])  # flat, as they would be in one
+    formulas = {rule.formula(values, [values[0], *rates]) for values in shapes}
+    if len(formulas) > 1 or None in formulas:
         return [[member] for member in range(len(rows))]
     order = lay_out(rows)
     large = [[member] for member in order if rows[member][0].size > _SMALL]

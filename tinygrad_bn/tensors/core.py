@@ -7,6 +7,7 @@ the oldest.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
@@ -48,7 +49,7 @@ class Version:
     def __init__(self) -> None:
         self.updated = 0
         self.writer = ""
-        self.writers: dict[str, int] = {}
+        self.writers: defaultdict[str, int] = defaultdict(int)
         self.views: WeakSet[Tensor] = WeakSet()
 
 

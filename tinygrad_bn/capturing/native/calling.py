@@ -15,7 +15,6 @@ from tinygrad_bn.variables import Variable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LINE = 64
 Given = Sequence[tuple[int, int]]
 """For each array that a call brings: its bytes, and which of the given pointers it is."""
 
@@ -60,7 +59,8 @@ class Calling:
     def __init__(self, library: ctypes.CDLL, places: Mapping[Value, int], brought: Given, block: NDArray[Any]) -> None:
         self._library, self._brought = library, brought
         self._given = (ctypes.c_uint64 * (1 + len(places)))(address(block))
-        self._variables = [(place, value.origin) for value, place in places.items() if is_variable(value)]
+        origins = [(place, value.origin) for value, place in places.items()]
+        self._variables = [(place, origin) for place, origin in origins if isinstance(origin, Variable)]
         self._lasting: list[Any] = [block]
         self._call = _Call(ctypes.addressof(self._given), id(np.ndarray), object.__basicsize__, 0, None)
         self.call = ctypes.c_void_p(ctypes.addressof(self._call))
@@ -116,15 +116,3 @@ def _joined(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             joined.append((start, end))
     return joined
-
-
-def is_variable(value: Value) -> bool:
-    """Whether it is a variable as it was before the step."""
-    return isinstance(value.origin, Variable)
-
-
-def aligned(nbytes: int) -> NDArray[Any]:
-    """Memory that begins on a cache line."""
-    memory = np.empty(nbytes + _LINE, np.uint8)
-    start = -address(memory) % _LINE
-    return memory[start : start + nbytes]

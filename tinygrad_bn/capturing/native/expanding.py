@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygrad_bn.capturing.flow import Constant, Flow, Step, Store, Value, replaced
+from tinygrad_bn.capturing.flow import Constant, Flow, Step, Store, Value, replaced, values_in
+from tinygrad_bn.capturing.lowering import key_of
 from tinygrad_bn.capturing.native import indexing, rearranging
 from tinygrad_bn.capturing.native.dialect import Inexpressible
-from tinygrad_bn.capturing.passes import without_unused_steps
+from tinygrad_bn.capturing.passes import without_numbers, without_unused_steps
 from tinygrad_bn.ops import erf, put
 from tinygrad_bn.variables import Variable
 
@@ -31,6 +32,7 @@ def expanded(flow: Flow, *, constant: bool = False) -> Flow:
     """
     new = _Expanding(flow, constant).flow
     without_unused_steps(new)
+    without_numbers(new)
     return new
 
 
@@ -58,13 +60,22 @@ class Writer:
 
     def __call__(self, function: Callable[..., Any], *args: Any, **options: Any) -> Value:
         """The value of a call."""
-        return self.made(function, args, _evaluated(function, args, options), options)
+        blank = {value: _blank(value) for value in values_in((*args, *options.values()))}
+        sample = _evaluated(function, args, options, blank)
+        view = next((value for value, array in blank.items() if np.may_share_memory(sample, array)), None)
+        return self.made(function, args, sample, options, view)
 
-    def made(self, function: Any, args: Sequence[Any], sample: NDArray[Any], options: Mapping[str, Any] = {}) -> Value:
+    def made(
+        self,
+        function: Any,
+        args: Sequence[Any],
+        sample: NDArray[Any],
+        options: Mapping[str, Any] = {},
+        view: Value | None = None,
+    ) -> Value:
         """The value of a call that gave `sample`."""
         step = self.step
-        new = Step(function, args, options, sample, None, step.scope, step.label, step.place)
-        return self._write(new)
+        return self._write(Step(function, args, options, sample, view, step.scope, step.label, step.place))
 
     def shown(self, function: Callable[..., Any], x: Value) -> Value:
         """A view of x in the memory of x itself, even if that is a constant."""
@@ -78,15 +89,17 @@ class Writer:
         return Value(np.asarray(array), Constant())
 
 
-def _evaluated(function: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> NDArray[Any]:
-    """What a call gives on samples, whose numbers mean something only if they are constants'."""
-    return np.asarray(function(*_samples(args), **{name: _samples(option) for name, option in options.items()}))
+def _evaluated(
+    function: Callable[..., Any], args: Any, options: Mapping[str, Any], arrays: Mapping[Value, Any]
+) -> NDArray[Any]:
+    """What a call gives on these arrays."""
+    said = {name: replaced(option, arrays) for name, option in options.items()}
+    return np.asarray(function(*replaced(args, arrays), **said))
 
 
-def _samples(said: Any) -> Any:
-    if isinstance(said, (list, tuple)):
-        return type(said)([_samples(part) for part in said])
-    return said.sample if isinstance(said, Value) else said
+def _blank(value: Value) -> NDArray[Any]:
+    """An array to try a call on: a constant itself; of all others the samples have no numbers that could be read."""
+    return value.sample if isinstance(value.origin, Constant) else np.empty_like(value.sample)
 
 
 class _Expanding:
@@ -142,13 +155,10 @@ class _Expanding:
         """The value of a step: a constant if it is made of constants, an old one if such a step has been written."""
         inputs = step.inputs
         if inputs and all(isinstance(value.origin, Constant) for value in inputs):
-            sample = _evaluated(step.function, step.args, step.options)
+            sample = _evaluated(step.function, step.args, step.options, {value: value.sample for value in inputs})
             return Value(sample, Weight(f"{step.scope}.{step.label}"))
-        sample = step.result.sample
-        key = step.function, _key(step.args), _key(sorted(step.options.items()))
+        key = step.function, key_of(step.args), key_of(step.options)
         if key not in self._known:
-            if step.view is None and sample.size:
-                step.view = next((value for value in inputs if np.may_share_memory(sample, value.sample)), None)
             self.flow.steps.append(step)
             self._known[key] = step.result
         return self._known[key]
@@ -157,12 +167,6 @@ class _Expanding:
         if what not in self._expected:
             self._expected[what] = None
             self.flow.checks.append((good, explain))
-
-
-def _key(said: Any) -> Any:
-    if isinstance(said, Value):
-        return said
-    return (type(said), tuple(map(_key, said))) if isinstance(said, (list, tuple)) else (type(said), repr(said))
 
 
 def _expansion(step: Step) -> Callable[[Writer], Value] | None:

@@ -47,7 +47,7 @@ class Plan:
         self._uniform: dict[Value, Any] = {}
         self._sizes: dict[Value, int] = {}
         self._olds = {value.origin: value for value in flow.sources() if isinstance(value.origin, Variable)}
-        self.asked = list(dict.fromkeys(_asked(flow)))
+        self.asked = flow.asked()
         self._accumulations = accumulations(flow)
         if self.asked:
             self.sections += dict.fromkeys(store.conditions for store in flow.stores)
@@ -303,11 +303,3 @@ _REARRANGING = (
     np.moveaxis,
     np.flip,
 )
-
-
-def _asked(flow: Flow) -> Iterator[Value]:
-    """The values that Python looks at before anything is updated."""
-    for good, _ in flow.checks:
-        yield good
-    for conditions in [store.conditions for store in flow.stores] + [conditions for _, conditions in flow.counters]:
-        yield from conditions

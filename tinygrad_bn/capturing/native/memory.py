@@ -7,9 +7,8 @@ from tinygrad_bn.capturing.native.dialect import Inexpressible
 from tinygrad_bn.capturing.native.fusing import Plan
 from tinygrad_bn.capturing.native.groups import Group, Nest, Product
 from tinygrad_bn.capturing.native.places import squeezed
+from tinygrad_bn.memory import LINE
 from tinygrad_bn.variables import Variable
-
-_LINE = 64  # bytes: everything begins on a cache line
 
 
 class Memory:
@@ -116,4 +115,4 @@ class Memory:
 
 
 def _bytes(value: Value) -> int:
-    return -(-value.sample.nbytes // _LINE) * _LINE
+    return -(-value.sample.nbytes // LINE) * LINE  # everything begins on a cache line

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_bn.capturing.flow import Step, Value
-from tinygrad_bn.capturing.native.dialect import Inexpressible
+from tinygrad_bn.capturing.native.wording import VARIABLES, Inexpressible
 from tinygrad_bn.memory import address
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def merged(shape: tuple[int, ...], accesses: Sequence[Strides]) -> list[tuple[in
             loops[-1] = (loops[-1][0] * length, axis)
         else:
             loops.append((length, axis))
+    if len(loops) > len(VARIABLES):
+        raise Inexpressible(f"{len(loops)} loops within each other")
     return loops
 
 

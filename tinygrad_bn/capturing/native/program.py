@@ -10,9 +10,10 @@ import numpy as np
 from tinygrad_bn.capturing.flow import Feed, Flow, Store, Value
 from tinygrad_bn.capturing.native import blas
 from tinygrad_bn.capturing.native.building import compiled
-from tinygrad_bn.capturing.native.calling import Calling, aligned, entry, is_variable
+from tinygrad_bn.capturing.native.calling import Calling, entry
 from tinygrad_bn.capturing.native.emitting import Source
 from tinygrad_bn.capturing.native.unrolling import Text
+from tinygrad_bn.memory import aligned
 from tinygrad_bn.variables import Variable
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class NativeProgram:
         self.nbytes = self._block.nbytes
         self._calling = Calling(library, places, sizes, self._block)
         for value, place in places.items():
-            if not is_variable(value) and value not in brought:
+            if not isinstance(value.origin, Variable) and value not in brought:
                 fed = value.origin.array if isinstance(value.origin, Feed) else None
                 self._calling.give(place, np.ascontiguousarray(value.sample) if fed is None else fed)
         self.run = self._running(brought)

@@ -11,11 +11,10 @@ from tinygrad_bn.capturing.native.dialect import c_type, literal
 from tinygrad_bn.capturing.native.fusing import Plan
 from tinygrad_bn.capturing.native.groups import Joining, Product
 from tinygrad_bn.capturing.native.places import Place, Strides, merged, packed
-from tinygrad_bn.capturing.native.wording import comment, indented, passes, wrapped
+from tinygrad_bn.capturing.native.wording import VARIABLES, comment, indented, passes, wrapped
 
 Address = Callable[..., str]
 """What points to the memory of a root, or to an element there."""
-_VARIABLES = "ijklmnop"
 
 
 def product(group: Product, plan: Plan, address: Address) -> list[str]:
@@ -64,13 +63,13 @@ def _number(value: Value | None, absent: str, plan: Plan, address: Address) -> s
 
 def _nested(loops: Sequence[tuple[int, int]], lines: Sequence[str]) -> list[str]:
     """The lines within loops."""
-    heads = [passes(variable, 0, length) for variable, (length, _) in zip(_VARIABLES, loops, strict=False)]
+    heads = [passes(variable, 0, length) for variable, (length, _) in zip(VARIABLES, loops, strict=False)]
     return [line for level, head in enumerate(heads) for line in indented([head], level)] + indented(lines, len(loops))
 
 
 def _stepping(pointer: str, loops: Sequence[tuple[int, int]], strides: Strides) -> str:
     steps = [
-        f"{strides[axis]} * {variable}" for variable, (_, axis) in zip(_VARIABLES, loops, strict=False) if strides[axis]
+        f"{strides[axis]} * {variable}" for variable, (_, axis) in zip(VARIABLES, loops, strict=False) if strides[axis]
     ]
     return " + ".join([pointer, *steps])
 

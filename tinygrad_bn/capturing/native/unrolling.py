@@ -8,7 +8,7 @@ from typing import Any
 
 from tinygrad_bn.capturing.flow import Store
 from tinygrad_bn.mode import counting, current
-from tinygrad_bn.tensors import Version, next_serial
+from tinygrad_bn.tensors import next_serial
 from tinygrad_bn.variables import Variable, written
 
 
@@ -52,15 +52,11 @@ class Text:
             self.add(f"    {self.named(counting)}({self.named(counter)})")
         if not stores:
             return
-        self.add("else:", f"    serial = {self.named(next_serial)}()", "    try:")
+        self.add("else:", f"    serial = {self.named(next_serial)}()")
         for store in stores:
             version = self.named(store.variable.version)
-            self.add(
-                f"        {version}.writers[{store.writer!r}] += 1", f"        {version}.writer = {store.writer!r}"
-            )
-            self.add(f"        {version}.updated = serial")
-        versions = [(store.variable.version, store.writer) for store in stores]
-        self.add("    except KeyError:", f"        {self.named(_announce_rest)}({self.named(versions)}, serial)")
+            self.add(f"    {version}.writers[{store.writer!r}] += 1", f"    {version}.writer = {store.writer!r}")
+            self.add(f"    {version}.updated = serial")
 
     def function(self, argument: str, result: str) -> Callable[[Any], Any]:
         """The function of these lines."""
@@ -68,12 +64,3 @@ class Text:
         exec(compile(source, "<native program>", "exec"), self._globals)
         function: Callable[[Any], Any] = self._globals["unrolled"]
         return function
-
-
-def _announce_rest(versions: Iterable[tuple[Version, str]], serial: int) -> None:
-    """For those that have not been told yet, some of whom have never met this writer."""
-    for version, writer in versions:
-        if version.updated != serial:
-            version.writers[writer] = version.writers.get(writer, 0) + 1
-            version.writer = writer
-            version.updated = serial
