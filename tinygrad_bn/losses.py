@@ -53,9 +53,12 @@ class Loss(Described):
         return self._of(y_true, y_pred, check=False) if type(self).__call__ is Loss.__call__ else self(y_true, y_pred)
 
     def _of(self, y_true: Any, y_pred: Any, check: bool) -> Array:
+        recorder = current().recorder
+        if recorder is not None:
+            recorder.use(self)
         y_pred = _floating(y_pred)
         y_true = self.aligned(y_true if isinstance(y_true, Tensor) else as_array(y_true), y_pred.shape)
-        if check and current().recorder is None:
+        if check and recorder is None:
             self.check(y_true.value if isinstance(y_true, Tensor) else y_true, y_pred.shape)
         elif check:
             for good, expected in self.conditions(y_true, y_pred.shape):

@@ -61,6 +61,9 @@ class Recorder:
     def pull(self, vertex: Any) -> None:
         """The results to come are derivatives of `vertex`; None once there are no more."""
 
+    def use(self, thing: Any) -> None:
+        """`thing`, an optimizer or a loss, is at work: its settings are part of what it does."""
+
     def enter(self, module: Any) -> None:
         """The results to come belong to `module`."""
 
@@ -112,6 +115,9 @@ class Relay(Recorder):
 
     def pull(self, vertex: Any) -> None:
         self.other.pull(vertex)
+
+    def use(self, thing: Any) -> None:
+        self.other.use(thing)
 
     def enter(self, module: Any) -> None:
         self.other.enter(module)

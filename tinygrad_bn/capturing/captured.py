@@ -175,7 +175,7 @@ class Captured:
     def _recorded(self, call: _Call, args: tuple[Any, ...], named: dict[str, Any], arrays: Sequence[Any]) -> Any:
         """The result of a call of a new kind, after which its program is known."""
         found = taken(self.function, self.executor, self.name, args, named, arrays)
-        things = [*found.modules, *call.things]
+        things = [*found.met, *call.things]
         settings = Settings(things, found.parameters, found.gradients, self._surroundings.inner())
         self._programs.setdefault(call.key(), []).append(_Entry(call, settings, found.program))
         self._programs.move_to_end(call.key())

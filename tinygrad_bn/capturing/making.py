@@ -26,14 +26,14 @@ class Taken(NamedTuple):
     Attributes:
         result: what the call gives.
         program: what gives the same from now on.
-        modules: those that were called.
+        met: the modules, optimizers and losses that ran.
         parameters: those that the step uses.
         gradients: whose has to be there before a call, or not to be: of a variable, or of the argument at a position.
     """
 
     result: Any
     program: Program
-    modules: Iterable[Any]
+    met: Iterable[Any]
     parameters: list[Parameter]
     gradients: list[tuple[Tensor | int, bool]]
 
@@ -97,7 +97,7 @@ def _recorded(
     made = [weakref.ref(event.tensor) for event in recording.events if isinstance(event, Made)]
     made += map(weakref.ref, tensors)
     expected = [(owner, before is not None) for owner, (before, read), _ in met if read]
-    return Taken(first, program, recording.modules, parameters, expected), made
+    return Taken(first, program, recording.met, parameters, expected), made
 
 
 def _expect_no_strangers(name: str, recording: Recording) -> None:

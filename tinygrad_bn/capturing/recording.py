@@ -58,7 +58,7 @@ class Recording(Following):
         origins: for Tensors that no operation made: the Tensor whose values they show, or the feed they come from.
         checks: the Tensors that have to be true, with the exception for when one is not.
         counters: the arrays that grow by 1 with the updates, and on which conditions.
-        modules: all modules that ran.
+        met: all modules, optimizers and losses that ran.
         arguments: the Tensors that stand for the arrays of the call.
         gradients: for the leaves whose gradient mattered, the one that was there before, and whether it was looked at.
         refusal: why it cannot be captured, if it cannot.
@@ -71,7 +71,7 @@ class Recording(Following):
         self.origins: dict[Tensor, Tensor | Feed] = {}
         self.checks: list[tuple[Tensor, Callable[[], Exception]]] = []
         self.counters: list[tuple[Any, tuple[Tensor, ...]]] = []
-        self.modules: dict[Any, None] = {}
+        self.met: dict[Any, None] = {}
         self.gradients: dict[Tensor, tuple[Tensor | None, bool]] = {}
         self.refusal: CaptureError | None = None
         self._homes: dict[Tensor, tuple[Any, Any]] = {}
@@ -221,9 +221,13 @@ class Recording(Following):
     def pull(self, vertex: Tensor | None) -> None:
         self._pulled = (None, None) if vertex is None else self._homes.get(vertex, (None, None))
 
+    def use(self, thing: Any) -> None:
+        super().use(thing)
+        self.met[thing] = None
+
     def enter(self, module: Any) -> None:
         super().enter(module)
-        self.modules[module] = None
+        self.met[module] = None
 
     def variables(self) -> Iterable[Variable]:
         """All variables that were read or written, each once."""

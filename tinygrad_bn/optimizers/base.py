@@ -169,6 +169,7 @@ class Optimizer(names.Answering):
                 self._numbers.write()  # here, since a schedule may fail
             self._take(learned, [grad.value for grad in learned.values()], self._in_place)
         else:
+            recorder.use(self)
             for parameter in learned:
                 recorder.gradient(parameter, read=True)
             with using(gradients=False):
