@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import tinygrad_bn as tg
 from tinygrad_bn import metrics
 from tinygrad_bn.errors import DtypeError, ShapeError
 
@@ -49,6 +50,15 @@ def test_small_integers_do_not_wrap_around():
     metric = metrics.get("mae")
     metric.update(np.array([0], np.uint8), np.array([2], np.uint8))
     assert metric.result() == 2
+
+
+@pytest.mark.parametrize("name", ["accuracy", "binary_accuracy", "mse", "mae"])
+def test_lists_and_tensors_are_taken_as_arrays(name):
+    truth, prediction = np.array([0.0, 1.0], np.float32), np.array([0.2, 0.4], np.float32)
+    function = metrics.get(name).per_sample
+    expected = function(truth, prediction)
+    for same in (lambda x: x.tolist(), tg.tensor):
+        np.testing.assert_allclose(function(same(truth), same(prediction)), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("result", ["good", None, ["a"], [[1], [1, 2]]], ids=repr)

@@ -200,8 +200,13 @@ def test_a_ufunc_belongs_to_the_module_that_wraps_it():
 
 def test_lists_beside_tensors_are_as_weak_as_pythons_numbers():
     t = tg.tensor([1.0, 2.0])
-    for result in (tg.add([1.0, 2.0], t), tg.add(t, [1.0, 2.0]), tg.sigmoid_crossentropy([0.0, 1.0], t)):
-        assert result.dtype == np.float32
+    for numbers in ([1.0, 2.0], [0, 1], [True, 2.0], range(2), (np.float64(1.0), 2)):
+        for dtype in (np.float16, np.float32, np.float64):
+            x = t.astype(dtype)
+            for function in (tg.add, tg.prelu, tg.sigmoid_crossentropy, tg.maximum):
+                assert function(numbers, x).dtype == function(x, numbers).dtype == dtype
+            assert tg.where(x > 1, x, numbers).dtype == tg.concatenate([x, numbers]).dtype == dtype
+    assert tg.take(t, [0, 1]).dtype == tg.sparse_softmax_crossentropy([0], t[None]).dtype == np.float32
 
 
 @pytest.mark.parametrize(

@@ -185,8 +185,8 @@ class Function(Generic[P]):
 def arrayed(name: str, args: Sequence[Any], domain: Sequence[Domain] = (real,)) -> tuple[Any, ...]:
     """The arguments of `name` with ndarrays in the places of all but Tensors.
 
-    A bare number is weak, as in NumPy's operators: beside arrays it takes their dtype. But where the `domain` is of
-    labels, indices or truths it stays what it is.
+    A bare number is weak, as in NumPy's operators: beside arrays it takes their dtype. Beside Tensors NumPy's numbers
+    are as weak, and lists of numbers. But where the `domain` is of labels, indices or truths they stay what they are.
 
     Raises:
         DtypeError: no numbers, or too large ones, or a list of Tensors, whose gradients would be lost.
@@ -194,26 +194,32 @@ def arrayed(name: str, args: Sequence[Any], domain: Sequence[Domain] = (real,)) 
     """
     for arg in args:
         if isinstance(arg, (list, tuple)) and any(isinstance(part, Traced) for part in arg):
-            raise DtypeError(f"{name} expects arrays; got a list of Tensors: join them with stack")
+            raise DtypeError(f"{name} expects arrays; got a list of Tensors: join them with tg.stack")
     dtypes = [arg.dtype for arg in args if isinstance(arg, (np.ndarray, Traced))]  # type: ignore[union-attr]
     beside_tensors = any(isinstance(arg, Traced) for arg in args)
+    beside_floats = any(dtype.kind == "f" for dtype in dtypes)
 
     def made(arg: Any, domain: Domain) -> Any:
         if isinstance(arg, Traced):
             return arg
-        if beside_tensors and isinstance(arg, (np.integer, np.floating)):
-            arg = arg.item()
-        if dtypes and type(arg) in (bool, int, float) and domain.differentiable:
-            return np.asarray(arg, np.result_type(*dtypes, arg))
-        return np.asarray(arg, np.float32 if beside_tensors and type(_first(arg)) is float else None)
+        if type(arg) is int and not -(2**63) <= arg < 2**64:
+            arg = float(arg)  # there is no such integer in NumPy
+        array, first = np.asarray(arg), _first(arg) if beside_tensors else arg
+        is_weak = type(first) in (bool, int, float) or (beside_tensors and isinstance(first, np.number))
+        is_weak = is_weak and domain.differentiable and array.dtype.kind in "biuf"
+        if is_weak and (beside_floats or (dtypes and first is arg)):
+            return np.asarray(arg, np.result_type(*dtypes, array.flat[0].item()))
+        return array.astype(np.float32) if beside_tensors and type(first) is float else array
 
+    came = " and ".join(map(_describe, args))
     try:
         arrays: tuple[Any, ...] = tuple(map(made, args, chain(domain, repeat(domain[-1]))))
     except OverflowError:
-        came = " and ".join(map(_describe, args))
         raise DtypeError(f"{name} expects numbers that the dtype of its arrays can hold; got {came}") from None
     except ValueError:
-        raise ShapeError(f"{name} expects nested lists of equal lengths; got {args!r:.80}") from None
+        raise ShapeError(f"{name} expects nested lists of equal lengths; got {came}") from None
+    except TypeError:
+        raise DtypeError(f"{name} expects numbers; got {came}") from None
     for arg, array in zip(args, arrays, strict=True):
         if array.dtype.kind not in NUMBERS and not isinstance(arg, np.ndarray):
             raise DtypeError(f"{name} expects numbers; got {arg!r:.80} of type {type(arg).__name__}")
@@ -249,6 +255,6 @@ def _misnamed(axis: Any, arrays: Sequence[Any], error: Exception) -> bool:
 
 
 def _first(nested: Any) -> Any:
-    while isinstance(nested, (list, tuple)) and nested:
+    while isinstance(nested, (list, tuple, range)) and nested:
         nested = nested[0]
     return nested

@@ -10,6 +10,7 @@ A metric is updated with one batch after another and says the mean over all samp
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -72,6 +73,18 @@ class Metric(names.Answering):
         return self._total / self._count if self._count else float("nan")
 
 
+def _on_arrays(per_sample: PerSample) -> PerSample:
+    """The same function of whatever stands for arrays: lists, Tensors."""
+
+    @wraps(per_sample)
+    def of_arrays(y_true: Any, y_pred: Any) -> Array:
+        name = per_sample.__name__
+        return per_sample(as_array(y_true, name=name), as_array(y_pred, name=name))
+
+    return of_arrays
+
+
+@_on_arrays
 def accuracy(y_true: NDArray[Any], y_pred: NDArray[Any]) -> Array:
     """Whether each prediction is right; which kind of prediction it is, the shapes say.
 
@@ -87,16 +100,19 @@ def accuracy(y_true: NDArray[Any], y_pred: NDArray[Any]) -> Array:
     return categorical_accuracy(y_true, y_pred)
 
 
+@_on_arrays
 def binary_accuracy(y_true: NDArray[Any], y_pred: NDArray[Any]) -> Array:
     """Whether each probability lies on its truth's side of 0.5."""
     return np.equal(_paired("binary_accuracy", y_true, y_pred), y_pred > 0.5)
 
 
+@_on_arrays
 def categorical_accuracy(y_true: NDArray[Any], y_pred: NDArray[Any]) -> Array:
     """Whether the largest prediction is where the largest value of the one-hot truth is."""
     return np.equal(_paired("categorical_accuracy", y_true, y_pred).argmax(axis=-1), y_pred.argmax(axis=-1))
 
 
+@_on_arrays
 def sparse_categorical_accuracy(y_true: NDArray[Any], y_pred: NDArray[Any]) -> Array:
     """Whether the largest prediction is where the integer label says."""
     shape = y_pred.shape[:-1]
@@ -108,13 +124,15 @@ def sparse_categorical_accuracy(y_true: NDArray[Any], y_pred: NDArray[Any]) -> A
     return np.equal(y_true.reshape(shape), y_pred.argmax(axis=-1))
 
 
+@_on_arrays
 def mean_squared_error(y_true: NDArray[Any], y_pred: NDArray[Any]) -> Array:
-    """(y_true - y_pred) ** 2 of each value."""
+    """(y_true - y_pred) ** 2 of each value, in float64, in which metrics add up."""
     return np.square(np.subtract(_paired("mean_squared_error", y_true, y_pred), y_pred, dtype=np.float64))
 
 
+@_on_arrays
 def mean_absolute_error(y_true: NDArray[Any], y_pred: NDArray[Any]) -> Array:
-    """|y_true - y_pred| of each value."""
+    """|y_true - y_pred| of each value, in float64, in which metrics add up."""
     return np.abs(np.subtract(_paired("mean_absolute_error", y_true, y_pred), y_pred, dtype=np.float64))
 
 

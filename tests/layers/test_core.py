@@ -287,3 +287,12 @@ def test_an_activation_is_not_learned_where_its_layer_is_not(layer):
 
 def test_an_activation_layer_is_built_with_its_activation():
     assert layers.Activation(layers.PReLU(), input_shape=5).parameters()[0].shape == (5,)
+
+
+def test_who_asks_for_a_parameter_too_early_is_told():
+    layer = layers.Dense(3)
+    with pytest.raises(AttributeError, match=r"Dense has no attribute 'kernel' yet: the parameters .* first call"):
+        layer.kernel  # noqa: B018
+    layer(np.ones((1, 2), np.float32))
+    with pytest.raises(AttributeError, match=r"Dense has no attribute 'kernels'$"):
+        layer.kernels  # noqa: B018

@@ -114,6 +114,7 @@ BROKEN = [
     ),
     ("add(M.astype('uint8'), 300)", DtypeError, "add expects numbers that", "uint8 of shape (3, 4) and 300"),
     ("clip(M.astype('uint8'), 300)", DtypeError, "clip expects numbers that", "a_min=300"),
+    ("multiply(np.array(['a']), 2)", DtypeError, "multiply expects num", "and 2"),
     ("add(M, 2**2000)", DtypeError, "add expects numbers that", "can hold"),
     ("prelu(2**2000, M)", DtypeError, "prelu expects numbers that", "and float64 of shape (3, 4)"),
     ("sum(M, 10**20)", AxisError, "sum expects axes that the array has"),

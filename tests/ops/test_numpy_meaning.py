@@ -141,6 +141,13 @@ def test_lists_and_numbers_are_taken_as_by_numpy(call):
     assert_same(result, evaluate(call, np))
 
 
+@pytest.mark.parametrize("axis", [None, 0, (0, 1)])
+def test_the_mean_of_float16_is_numpys_where_its_sum_would_be_too_large(axis):
+    x = np.random.default_rng(0).normal(1000, 300, (300, 5)).astype(np.float16)
+    assert_same(tg.mean(x, axis), np.asarray(np.mean(x, axis)))
+    assert_same(tg.mean(tg.tensor(x), axis, keepdims=True).value, np.mean(x, axis, keepdims=True))
+
+
 def test_a_number_among_arrays_to_be_stacked_is_weak():
     x = np.array(1.0, np.float32)
     for array in (x, tg.tensor(x)):

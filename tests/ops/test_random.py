@@ -7,7 +7,8 @@ import pytest
 
 import tinygrad_bn as tg
 from tinygrad_bn.errors import CaptureError
-from tinygrad_bn.ops.random import _share, random_state, set_random_state
+from tinygrad_bn.ops import random
+from tinygrad_bn.ops.random import random_state, set_random_state
 
 N = 200_000
 FIVE_SIGMA = 5 / np.sqrt(N)  # a seed is fixed, so nothing here fails by chance; the width says what is claimed
@@ -165,8 +166,9 @@ def test_without_a_seed_every_process_draws_something_else():
         first = again
 
 
-def test_a_state_from_before_any_draw_brings_all_of_them_back():
-    _share(None, {})  # as a process begins
+def test_a_state_from_before_any_draw_brings_all_of_them_back(monkeypatch):
+    monkeypatch.setattr(random, "_root", None)  # as a process begins
+    monkeypatch.setattr(random, "_streams", {})
     state = random_state()
     expected = draws(STREAMS)
     set_random_state(state)

@@ -69,10 +69,12 @@ def assert_same(ours, right, function):
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 @pytest.mark.parametrize("value", TENSORS.values(), ids=TENSORS)
 def test_operators_agree_with_numpy_in_both_orders(value, other):
+    is_weak = isinstance(other, (list, tuple)) and value.dtype.kind == "f"  # as bare numbers are
+    theirs = np.asarray(other, value.dtype) if is_weak else other
     for function in (*ARITHMETIC, *COMPARISONS):
         for ours, right in (
-            (outcome(function, tg.tensor(value), other), outcome(numpys(function), value, other)),
-            (outcome(function, other, tg.tensor(value)), outcome(numpys(function), other, value)),
+            (outcome(function, tg.tensor(value), other), outcome(numpys(function), value, theirs)),
+            (outcome(function, other, tg.tensor(value)), outcome(numpys(function), theirs, value)),
         ):
             assert_same(ours, right, function)
 

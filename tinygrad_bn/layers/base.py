@@ -48,6 +48,10 @@ class Layer(Module):
         self._trainable = flag(self, "trainable", trainable)
         self.input_shape = input_shape
 
+    def __getattr__(self, name: str) -> Any:
+        yet = "" if self.built else " yet: the parameters of a layer come with its first call"
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{yet}", name=name, obj=self)
+
     def _checked(self, name: str, value: Any) -> Any:
         value = super()._checked(name, value)
         if name == "input_shape" and not self.built:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_bn.domains import Case
 from tinygrad_bn.errors import ShapeError
+from tinygrad_bn.functions import arrayed
 from tinygrad_bn.ops.shape import expand_dims, squeeze
 from tinygrad_bn.primitives import Array, primitive
 
@@ -147,7 +148,7 @@ def einsum(subscripts: str, *operands: Array) -> Array:
     """
     if not isinstance(subscripts, str):
         raise TypeError(f"einsum expects subscripts such as 'ij,jk->ik' first; got a {type(subscripts).__name__}")
-    arrays = contract.arrayed(operands)
+    arrays = arrayed("einsum", operands)
     shapes = [array.shape for array in arrays]
     try:
         return contract(*arrays, subscripts=_spelled_out(subscripts, [len(shape) for shape in shapes]))

@@ -159,7 +159,11 @@ def spread_to(g: Array, x: Array) -> Array:
 @primitive(label="mean axis={axis}", cases=axis_cases, expects=not_empty)
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """sum(x) / n over the n values along `axis`, which `keepdims` leaves behind with length 1."""
-    return summed(floats(x), axis, keepdims) / count(x, axis)
+    x = floats(x)
+    if x.dtype == np.float16:  # whose sums would soon be too large, or too coarse to grow
+        sums = np.add.reduce(x, axis=axis, dtype=np.float32, keepdims=keepdims)
+        return (sums / np.float32(count(x, axis))).astype(np.float16)
+    return summed(x, axis, keepdims) / count(x, axis)
 
 
 mean.defvjp(lambda g, y, x, *, axis, keepdims: spread(g, x, axis) * full_like(x, 1 / count(x, axis)))

@@ -113,6 +113,8 @@ class Tensor(Visible, Methods):
                 version = arg.version or version
             elif (type(arg) is _ndarray and arg.dtype.kind in NUMBERS) or type(arg) in _PLAIN:
                 values.append(arg)
+            elif isinstance(arg, (list, tuple, range)):
+                return bind(primitive, primitive.arrayed(args), params)
             else:
                 return bind(primitive, tuple(as_argument(arg, primitive.__name__) for arg in args), params)
         try:
