@@ -93,3 +93,12 @@ def test_wrong_values_are_named(model):
         tg.functional(tg.layers.Dense(2))
     with pytest.raises(TypeError, match="functional expects a Module; got 3"):
         tg.functional(3)
+
+
+def test_variables_in_tuples_which_cannot_be_replaced_are_refused():
+    class Pair(tg.Module):
+        def __init__(self):
+            self.pair = tg.Parameter([2.0]), tg.Parameter([3.0])
+
+    with pytest.raises(SettingError, match=r"attributes, lists and dicts; pair.0 is in a tuple"):
+        tg.functional(Pair())

@@ -658,3 +658,27 @@ def test_get():
     assert repr(optimizers.get(SGD)) == repr(SGD())
     with pytest.raises(SettingError, match=r"unknown optimizer 0\.1"):
         optimizers.get(0.1)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda p, g: p - g / p.shape[0],
+        lambda p, g: p - g * p.ndim,
+        lambda p, g: p - g @ g,
+        lambda p, g: p - tg.matmul(g, g),
+    ],
+)
+def test_parameters_are_updated_together_as_they_are_one_by_one(rule):
+    class Own(optimizers.Optimizer):
+        def update(self, parameter, gradient, *, learning_rate):
+            return (rule(parameter, learning_rate * gradient),)
+
+    together, alone = ([tg.Parameter(np.eye(n) * n) for n in (2, 2, 3)] for _ in range(2))
+    for parameter in (*together, *alone):
+        parameter.grad = np.tri(len(parameter))
+    Own(0.5).step(together)
+    for parameter in alone:
+        Own(0.5).step([parameter])
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())

@@ -59,3 +59,17 @@ def test_a_comment_is_ascii_and_cannot_end_or_begin_within():
     assert text.isascii()
     for line in text.splitlines():
         assert line.count("/*") == line.count("*/") <= 1
+
+
+def test_every_program_shows_the_text_that_the_native_executor_compiles():
+    x = np.ones((3, 40), np.float32)
+    texts = set()
+    for executor in ("numpy", "native"):
+        step = tg.capture(lambda x: tg.tanh(tg.cumsum(x, axis=0)) * 2, executor=executor)
+        step(x)
+        texts.add(step.program(x).c_source())
+    assert texts == {step.program(x)._runner._program.source}
+    half = tg.capture(tg.tanh)
+    half(x.astype(np.float16))
+    with pytest.raises(tg.errors.CaptureError, match="has no C text"):
+        half.programs[0].c_source()

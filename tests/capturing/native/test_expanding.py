@@ -3,6 +3,7 @@
 import math
 import sys
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from tinygrad_bn.capturing.native.emitting import Source
 from tinygrad_bn.capturing.native.expanding import expanded
 from tinygrad_bn.capturing.native.program import NativeProgram
 from tinygrad_bn.capturing.replaying import Replay
+from tinygrad_bn.layers import BatchNormalization, Dense
+from tinygrad_bn.optimizers import SGD
 from tinygrad_bn.variables import Parameter, State
 
 
@@ -230,3 +233,35 @@ def test_the_replay_of_a_flow_runs_whether_or_not_c_has_been_written_of_it():
     product.assign(np.zeros((5, 5)))
     Replay(flow).run([X5])
     assert apart(product.value, X5 @ X5.T) == 0
+
+
+def test_no_step_of_one_element_each_shows_the_memory_of_another():
+    model, optimizer = tg.Sequential([Dense(10, activation="elu"), BatchNormalization(), Dense(3)]), SGD(0.1)
+    loss_of = tg.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    @capture
+    def step(x, y):
+        loss = loss_of(y, model(x))
+        loss.backward()
+        optimizer.step(model.parameters())
+        model.zero_grad()
+        return loss
+
+    step(np.ones((8, 4), np.float32), np.zeros(8, int))
+    steps = expanded(step.programs[0].flow).steps
+    assert [step for step in steps if step.view is not None and step.is_elementwise] == []
+
+
+@pytest.mark.parametrize("function", [partial(tg.cumsum, axis=0), partial(tg.pad, pad_width=1)])
+def test_expanding_reads_no_numbers_of_what_steps_make(function, monkeypatch):
+    made = []
+    monkeypatch.setattr(np, "empty_like", lambda x, like=np.empty_like: made.append(x.shape) or like(x))
+    expanded(flow_of(lambda x: function(x * 2), np.ones((300, 20))))
+    assert (300, 20) in made
+
+
+def test_more_loops_within_each_other_than_there_are_names_give_way_to_the_replay():
+    x = np.arange(2.0**16).reshape((2,) * 16)
+    with pytest.warns(UserWarning, match="16 loops within each other"):
+        found = capture(lambda x: x + x.transpose(), executor="native")(x)
+    np.testing.assert_array_equal(found.value, x + x.transpose())
