@@ -1,4 +1,4 @@
-"""tinygrad_bn: an autograd framework on NumPy, small enough to read in an evening.
+"""tinygrad_bn: an autograd framework on NumPy, whose core can be read in an evening.
 
 `import tinygrad_bn as tg` loads the mathematics, Tensors and derivatives; everything above them is loaded when it is
 first named, so that the import costs little more than NumPy's.

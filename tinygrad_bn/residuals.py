@@ -1,8 +1,8 @@
 """Residuals: what a forward computed on the way, kept for as long as its result lives, for who would compute it again.
 
-They change how long a rule takes, not what it gives: where there are none, as while a text is read, it computes. Only
-the results of Tensors that may be differentiated keep any. They are of the arguments as those were: who writes to an
-array before the backward pass need not find that in the gradient.
+They change how long a rule takes, not what it gives: where there are none, as while a text is read, it computes. None
+are kept with results on plain arrays, nor where no gradients are remembered. They are of the arguments as those were:
+who writes to an array before the backward pass need not find that in the gradient.
 """
 
 from __future__ import annotations

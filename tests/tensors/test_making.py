@@ -252,3 +252,8 @@ def test_dot_refuses_what_it_would_take_for_a_stack():
     np.testing.assert_array_equal(stack.dot(np.ones((3, 2))), stack.value.dot(np.ones((3, 2))))
     with pytest.raises(ShapeError, match="matmul"):
         stack.dot(stack)
+
+
+def test_a_method_is_named_as_users_know_it():
+    with pytest.raises(TypeError, match=r"^Tensor\.sum\(\) got an unexpected keyword argument 'axes'"):
+        tg.tensor([1.0]).sum(axes=0)

@@ -35,6 +35,7 @@ _streams: dict[str, Generator] = {}  # each made at its first draw, since numpy.
 _root: Any = None  # what they follow from: a numpy.random.SeedSequence
 
 
+@checked
 def set_random_seed(seed: int) -> None:
     """Start the shared streams, from which everything without a `seed` or `rng` of its own draws, anew.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from tinygrad_bn import ops
@@ -103,6 +104,11 @@ class Methods(Traced):
         """The values in another dtype; gradients flow between floating ones."""
         dtype = of_numbers(dtype, "astype")
         return _applied(ops.astype if dtype.kind == "f" else ops.discretize, self, dtype)
+
+
+for _method in vars(Methods).values():
+    if isinstance(_method, FunctionType):
+        _method.__qualname__ = f"Tensor.{_method.__name__}"  # as Python's messages name it
 
 
 def _applied(function: Callable[..., Any], *args: Any) -> Tensor:
