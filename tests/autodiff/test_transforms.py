@@ -167,6 +167,39 @@ def test_lists_tuples_and_dicts_come_back_as_such():
         assert type(jacobian) is type(given)
 
 
+class Weights(dict):
+    __getattr__ = dict.__getitem__
+
+
+def test_nests_of_any_depth_and_class_come_back_as_such():
+    def loss(layers):
+        return sum((layer.kernel * layer.bias[0]).sum() for layer in layers)
+
+    layers = [Weights(kernel=X, bias=(Y,)), Weights(kernel=Y, bias=(X,))]
+    value, g = tg.value_and_grad(loss)(layers)
+    assert value == 2 * (X * Y).sum()
+    assert [type(part) for part in g] == [Weights, Weights] and type(g[0].bias) is tuple
+    np.testing.assert_array_equal([g[0].kernel, g[0].bias[0], g[1].kernel, g[1].bias[0]], [Y, X, X, Y])
+    _, along = tg.jvp(loss, (layers,), (g,))
+    np.testing.assert_allclose(along, 2 * (X * X + Y * Y).sum())
+    (product,) = tg.hvp(loss, (layers,), (g,))
+    np.testing.assert_allclose(product[0].kernel, X)
+    assert tg.jacobian(lambda t: [loss(t), {"double": 2 * t[0].kernel}])(layers)[1]["double"][0].kernel.shape == (3, 3)
+    with pytest.raises(tg.errors.ShapeError, match="a dict with the keys kernel, bias"):
+        tg.jvp(loss, (layers,), ([{"kernel": X}, g[1]],))
+
+
+def test_a_function_may_write_into_its_nest():
+    def loss(given):
+        given["x"] = given.pop("x") * given["y"]
+        return given["x"].sum()
+
+    given = {"x": X, "y": Y}
+    g = tg.grad(loss)(given)
+    np.testing.assert_array_equal([g["x"], g["y"]], [Y, X])
+    assert given["x"] is X
+
+
 def test_results_may_be_lists_and_dicts_too():
     def both(x):
         return {"double": 2 * x, "sum": x.sum()}

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tinygrad_bn.capturing.nests import leaves
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.layers import BatchNormalization, Dense, Dropout, LeakyReLU
 from tinygrad_bn.models.training import Step
+from tinygrad_bn.nests import leaves
 from tinygrad_bn.optimizers import SGD
 
 capture = partial(tg.capture, executor="numpy")  # whatever the default is
@@ -380,6 +380,18 @@ def test_zeros_of_both_signs_are_two_numbers(zero):
         assert captured(tg.tensor([1.0]), zero(-0.0)).numpy() == -np.inf
 
 
+@pytest.mark.parametrize("base", [int, float, complex])
+def test_what_a_number_says_of_itself_does_not_matter(base):
+    class Quiet(base):
+        def __repr__(self):
+            return "a number"
+
+    captured = capture(lambda x, number: x * base(number).real)
+    for number in (2, 3, 2):
+        np.testing.assert_array_equal(captured(X, Quiet(number)), X * number)
+    assert len(captured.programs) == 2
+
+
 @pytest.mark.parametrize("make", [lambda: slice(0, 2), lambda: (slice(None, None, 2), None), lambda: range(2)])
 def test_equal_slices_and_ranges_are_one_kind_of_call(make):
     captured = capture(lambda x, part: x[part])
@@ -405,6 +417,76 @@ def test_numbers_and_nests_among_the_arguments():
         np.testing.assert_array_equal(result["sum"], X + 2 * X * np.float32(number))
         assert result["scale"] == 7
     assert len(weighted.programs) == 2
+
+
+class Batch(dict):
+    __getattr__ = dict.__getitem__
+
+
+class Scaled(list):
+    scale = 3.0
+
+
+@pytest.mark.parametrize(
+    ("given", "step"),
+    [
+        (Batch(x=X, k=2.0), lambda given: Batch(y=given.x * given.k)),
+        (
+            collections.defaultdict(lambda: 2.0, x=X),
+            lambda given: collections.defaultdict(list, y=given["x"] * given["k"]),
+        ),
+        (
+            collections.OrderedDict(x=X),
+            lambda given: collections.OrderedDict(reversed([("x", given["x"]), *given.items()])),
+        ),
+        (collections.Counter(x=1), lambda given: tg.tensor([1.0]) * (given["x"] + given["y"])),
+        (Scaled([X]), lambda given: Scaled([given[0] * given.scale])),
+    ],
+    ids=["entries as attributes", "defaultdict", "OrderedDict", "Counter", "list"],
+)
+def test_dicts_and_lists_of_a_subclass_keep_their_class(given, step):
+    captured, expected = capture(step), step(given)
+    for _ in range(2):
+        found = captured(given)
+        assert isinstance(found, type(expected))
+        np.testing.assert_array_equal(list(leaves(found)), list(leaves(expected)))
+
+
+Pair = collections.namedtuple("Pair", ["x", "k"])
+
+
+@pytest.mark.parametrize("make", [Batch, Pair, collections.OrderedDict, lambda x, k: Scaled([x, k])])
+def test_a_new_nest_of_the_same_kind_is_no_new_kind_of_call(make):
+    copy.copy(make(x=X, k=2.0))  # Python notes in a class, once, what there is to copy
+    captured = capture(lambda given: tg.multiply(*(given.values() if isinstance(given, dict) else given)))
+    for number in (1.0, 2.0, 3.0):
+        np.testing.assert_array_equal(captured(make(x=X * number, k=2.0)), 2 * number * X)
+    assert len(captured.programs) == 1
+
+
+def test_a_default_is_part_of_the_call():
+    captured = capture(lambda given: given["x"] * given["k"])
+    for number in (2.0, 3.0):
+        given = collections.defaultdict(lambda number=number: number, x=X)
+        np.testing.assert_array_equal(captured(given), X * number)
+
+
+def test_what_the_class_of_a_nest_says_is_watched(monkeypatch):
+    captured = capture(lambda given: given[0] * given.scale)
+    np.testing.assert_array_equal(captured(Scaled([X])), 3 * X)
+    monkeypatch.setattr(Scaled, "scale", 2.0)
+    np.testing.assert_array_equal(captured(Scaled([X])), 2 * X)
+    own = Scaled([X])
+    own.scale = 5.0
+    np.testing.assert_array_equal(captured(own), 5 * X)
+    own.scale = 6.0
+    np.testing.assert_array_equal(captured(own), 6 * X)
+
+
+def test_a_dict_of_another_class_is_another_kind_of_call():
+    captured = capture(lambda given: given["x"] * (2.0 if isinstance(given, Batch) else 3.0))
+    np.testing.assert_array_equal(captured({"x": X}), 3 * X)
+    np.testing.assert_array_equal(captured(Batch(x=X)), 2 * X)
 
 
 def test_programs_are_bounded_and_a_changing_number_is_told():
@@ -676,12 +758,83 @@ def test_an_argument_that_is_a_variable_that_is_updated_later_gives_what_eager_e
     np.testing.assert_array_equal(*found)
 
 
-def test_an_array_that_is_no_argument_is_told():
-    smuggled = np.ones((8, 3), np.float32)
-    captured = capture(lambda x: x * smuggled)
+SMUGGLED = np.ones((8, 3), np.float32)
+CLASSES = np.arange(8) % 3
+DENSE = Dense(6, input_shape=(3,))
+KEPT = tg.Parameter(SMUGGLED)
+UPDATE = SGD(0.1)
+
+
+def as_gradient(x):
+    KEPT.grad = SMUGGLED
+    UPDATE.step([KEPT])
+
+
+def given_to_a_users_module(x):
+    class Mine(tg.Module):
+        def forward(self, x):
+            return DENSE(x) * 2
+
+    return Mine()(SMUGGLED)
+
+
+BROUGHT = {
+    "an operator": lambda x: x * SMUGGLED,
+    "an operator, on a list": lambda x: x * SMUGGLED.tolist(),
+    "an index": lambda x: x[np.repeat(CLASSES, 3)],
+    "a derived function": lambda x: tg.take(x, np.repeat(CLASSES, 3), axis=0),
+    "a list of arrays": lambda x: tg.concatenate([x, SMUGGLED]),
+    "a function of NumPy's": lambda x: np.multiply(SMUGGLED, x),
+    "einsum": lambda x: tg.einsum("ij,ij->", x, SMUGGLED),
+    "a Tensor": lambda x: DENSE(tg.tensor(SMUGGLED)),
+    "a layer": lambda x: DENSE(SMUGGLED),
+    "a model": lambda x: tg.Sequential([DENSE])(SMUGGLED.astype(np.float64)),
+    "a layer of a module of the user's": given_to_a_users_module,
+    "a loss": lambda x: tg.losses.MeanSquaredError()(SMUGGLED.astype(np.float64), x),
+    "a loss by labels": lambda x: tg.losses.SparseCategoricalCrossentropy(True)(
+        np.tile(CLASSES, 3), tg.concatenate([x] * 3)
+    ),
+    "a cotangent": lambda x: tg.vjp(tg.tanh, x)[1](SMUGGLED)[0],
+    "backward": lambda x: tg.tanh(KEPT).backward(SMUGGLED),
+    "a gradient that is set": as_gradient,
+    "grad": lambda x: tg.grad(lambda y: tg.sum(x * y))(SMUGGLED),
+    "grad, in a dict": lambda x: tg.grad(lambda y: tg.sum(x * y["a"]))({"a": SMUGGLED})["a"],
+    "assign": lambda x: KEPT.assign(SMUGGLED),
+    "load_state_dict": lambda x: DENSE.load_state_dict({"kernel": np.ones((3, 6)), "bias": np.ones(6)}),
+}
+
+
+@pytest.mark.parametrize("step", BROUGHT.values(), ids=BROUGHT)
+def test_an_array_that_is_no_argument_is_told(step):
     with pytest.warns(UserWarning, match="was not given to the captured step") as told:
-        captured(X)
-    assert __file__ in str(told[0].message)
+        capture(step)(X)
+    assert len(told) == 1
+    assert __file__ in str(told[0].message) and told[0].filename == __file__
+
+
+def built_in_the_step(x):
+    return Dense(30, kernel_initializer="orthogonal", kernel_regularizer="l2", input_shape=(3,))(x)
+
+
+OURS = {
+    "classes of a loss": lambda x: tg.losses.SparseCategoricalCrossentropy()([3], tg.abs(x).reshape((1, 24)) / 24),
+    "a mask from a seed": lambda x: tg.dropout(x, 0.5, seed=1),
+    "a layer built in the step": built_in_the_step,
+    "seeds of a sweep": lambda x: tg.jvp(tg.tanh, (x,), (x,))[1],
+    "a jacobian": lambda x: tg.jacobian(lambda row: tg.tanh(row))(x[0]),
+    "what a function draws": lambda x: x + tg.dropout(x, 0.1),
+}
+
+
+@pytest.mark.parametrize("step", OURS.values(), ids=OURS)
+def test_an_array_that_is_ours_is_not(step):
+    capture(step)(X)
+
+
+def test_nor_is_one_given_to_fit():
+    model = tg.Sequential([DENSE])
+    model.compile("sgd", "mse")
+    model.fit(SMUGGLED, np.ones((8, 6)), epochs=1, verbose=0)
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, capture], ids=["eager", "captured"])

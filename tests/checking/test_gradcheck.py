@@ -1,4 +1,5 @@
 import json
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ RIGHT = {
     "of large numbers": (lambda x: tg.tanh(x * 1e-8), 1e8 * MATRIX),
     "of small numbers": (lambda x: tg.tanh(x * 1e8), 1e-8 * MATRIX),
     "steep": (lambda x: tg.sin(300 * x), MATRIX),
+    "a named tuple": (lambda p: tg.exp(p.w) @ p.b, namedtuple("Layer", ["w", "b"])(SQUARE, MATRIX)),
     "containers": (lambda p: {"a": (tg.exp(p["w"]), [p["w"] @ p["b"]])}, {"w": SQUARE, "b": MATRIX}),
     "its own transform": (lambda x: tg.grad(lambda z: tg.sum(z * tg.exp(z)))(x), MATRIX),
 }

@@ -14,6 +14,7 @@ from tinygrad_bn.autodiff.gradients import sweep
 from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
 from tinygrad_bn.mode import current, using
 from tinygrad_bn.names import checked
+from tinygrad_bn.nests import leaves, mapped
 from tinygrad_bn.tensors import Tensor, as_array, next_serial
 from tinygrad_bn.tensors.graph import arguments
 
@@ -29,12 +30,12 @@ class _Run:
         called = list(args)
         taken: list[tuple[Tensor, str]] = []
         with using(gradients=True, taken=taken):  # a no_grad outside does not reach in here
-            self.primals = [_mapped(_primal, argument) for argument in self.given]
-            for argnum, primal in zip(argnums, self.primals, strict=True):
+            primals = [mapped(argument, _primal) for argument in self.given]
+            self.inputs: list[Tensor] = list(leaves(primals))  # before f, which may put others into its nests
+            for argnum, primal in zip(argnums, primals, strict=True):
                 called[argnum] = primal
-            self.result = _mapped(_result, f(*called))
-        self.inputs = [tensor for primal in self.primals for tensor in _leaves(primal)]
-        self.outputs: list[Tensor] = _leaves(self.result)
+            self.result = mapped(f(*called), _result)
+        self.outputs: list[Tensor] = list(leaves(self.result))
         self._expect_in_the_graph(taken)
         if outside.taken is not None:
             outside.taken.extend(taken)
@@ -82,19 +83,21 @@ class _Run:
         """The cotangent of each chosen argument, in its form; zero where it was not used."""
         outputs = self.outputs if outputs is None else outputs
         found = sweep(outputs, cotangents, self.inputs, create_graph or self.nested)
+        primals = iter(self.inputs)
 
-        def handed(given: Any, primal: Tensor) -> Any:
+        def handed(given: Any) -> Any:
+            primal = next(primals)
             g = found[primal] if primal in found else Tensor(np.zeros(primal.shape, primal.dtype))
             keep = create_graph or self.nested or isinstance(given, Tensor)
             return g if keep else g.value.copy()  # the same memory may be another argument's gradient, or read-only
 
-        return [_mapped(handed, *pair) for pair in zip(self.given, self.primals, strict=True)]
+        return [mapped(given, handed) for given in self.given]
 
     def hand(self, result: Tensor) -> Any:
         """A result of the function, as a Tensor only where the caller deals in them."""
         if self.nested:
             return result
-        deals_in_tensors = any(isinstance(leaf, Tensor) for given in self.given for leaf in _leaves(given))
+        deals_in_tensors = any(isinstance(leaf, Tensor) for leaf in leaves(self.given))
         return result.detach() if deals_in_tensors else result.value.copy()  # the pullback may still need the value
 
 
@@ -106,7 +109,7 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...
     def pulled(cotangent: Any) -> tuple[Any, ...]:
         return tuple(run.pull(_aligned("a cotangent", cotangent, run.result)))
 
-    return _mapped(run.hand, run.result), pulled
+    return mapped(run.result, run.hand), pulled
 
 
 @checked
@@ -131,7 +134,8 @@ def grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     Args:
         f: is called with Tensors in place of the chosen arguments, and returns one element.
         argnums: which arguments to differentiate by, from 0; one gives one gradient, several give a tuple. An argument
-            may be an array, a Tensor, or a list or dict of them; its gradient has the same form.
+            may be an array, a Tensor, or lists, tuples and dicts of them, in each other too; its gradient has the
+            same form.
 
     Raises:
         TypeError: Tensors were given instead of a function; for those there is `gradients`. Or f has computed
@@ -154,7 +158,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     run.expect_floating("jvp")
     weights = [Tensor(np.ones(output.shape, output.dtype), requires_grad=True) for output in run.outputs]
     pushed = iter(_swept(run.pull(weights, create_graph=True), along, weights, run.nested))
-    return _mapped(run.hand, run.result), _mapped(lambda _: run.hand(next(pushed)), run.result)
+    return mapped(run.result, run.hand), mapped(run.result, lambda _: run.hand(next(pushed)))
 
 
 def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, ...]:
@@ -163,15 +167,15 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     run, along = _along("hvp", f, primals, tangents)
     run.expect_scalar("hvp")
     product = iter(_swept(run.pull([None], create_graph=True), along, run.inputs, run.nested))
-    return tuple(_mapped(lambda _: run.hand(next(product)), given) for given in run.given)
+    return tuple(mapped(given, lambda _: run.hand(next(product))) for given in run.given)
 
 
 @checked
 def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The function that returns the derivatives of f, of shape (*result, *x), by the argument x at `argnums`.
 
-    Where the result of f or the argument is a list or dict, so is what comes back: the result's form, and in it the
-    argument's.
+    Where the result of f or the argument is a list, tuple or dict, so is what comes back: the result's form, and in it
+    the argument's.
     """
     _expect_function("jacobian", f)
 
@@ -181,16 +185,18 @@ def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
 
         def derivatives(output: Tensor) -> Any:
             directions = np.eye(output.size, dtype=output.dtype).reshape((output.size, *output.shape))
-            rows = [run.pull([direction], [output]) for direction in directions]
+            rows = zip(*(leaves(run.pull([direction], [output])) for direction in directions), strict=True)
+            primals = iter(run.inputs)
 
-            def joined(primal: Tensor, *row: Any) -> Any:
+            def joined(_: Any) -> Any:
+                primal, row = next(primals), next(rows, ())
                 shape = output.shape + primal.shape
                 return ops.stack(row).reshape(shape) if row else run.hand(Tensor(np.zeros(shape, primal.dtype)))
 
-            found = [_mapped(joined, primal, *column) for primal, *column in zip(run.primals, *rows, strict=True)]
+            found = [mapped(given, joined) for given in run.given]
             return tuple(found) if isinstance(argnums, Sequence) else found[0]
 
-        return _mapped(derivatives, run.result)
+        return mapped(run.result, derivatives)
 
     return transformed
 
@@ -207,9 +213,8 @@ def _along(name: str, f: Function, primals: Any, tangents: Any) -> tuple[_Run, l
         if not isinstance(given, (list, tuple)):
             raise TypeError(f"{name} expects a tuple of {what}; got {type(given).__name__}")
     run = _Run(f, primals, range(len(primals)))
-    trees = zip(_aligned("tangents", tangents, run.primals), run.primals, strict=True)
-    leaves = [leaf for tangent, primal in trees for leaf in _aligned("a tangent", tangent, primal)]
-    along = [leaf if isinstance(leaf, Tensor) else Tensor(as_array(leaf, name="a tangent")) for leaf in leaves]
+    given = _aligned("tangents", tangents, run.given)
+    along = [leaf if isinstance(leaf, Tensor) else Tensor(as_array(leaf, name="a tangent")) for leaf in given]
     for tangent, primal in zip(along, run.inputs, strict=True):
         if tangent.shape != primal.shape:
             raise ShapeError(f"a tangent has the shape of its primal, {primal.shape}; got {tangent.shape}")
@@ -220,7 +225,7 @@ def _swept(
     pulled: Sequence[Any], along: Sequence[Tensor], inputs: Sequence[Tensor], create_graph: bool
 ) -> list[Tensor]:
     """The gradient, for each input, of the inner product of the cotangents with the tangents."""
-    towards = [leaf for g in pulled for leaf in _leaves(g)]
+    towards = leaves(pulled)
     with using(gradients=True):
         weighted = [(g * t.astype(g.dtype)).sum() for g, t in zip(towards, along, strict=True)]
     found = sweep(weighted, [None] * len(weighted), inputs, create_graph)
@@ -260,33 +265,17 @@ def _result(leaf: Any) -> Tensor:
     return Tensor(as_array(number, name="the result of a differentiated function"))
 
 
-def _leaves(tree: Any) -> list[Any]:
-    """What is in a list, tuple or dict, or the thing itself."""
-    return list(tree.values()) if isinstance(tree, dict) else list(tree) if isinstance(tree, (list, tuple)) else [tree]
-
-
 def _aligned(name: str, tree: Any, form: Any) -> list[Any]:
-    """What is in `tree`, in the order of `form`, whose form it must have."""
+    """The leaves of `tree`, in the order of `form`, whose form it must have."""
     if isinstance(form, dict):
         if not isinstance(tree, dict) or tree.keys() != form.keys():
             raise ShapeError(f"{name} expects a dict with the keys {', '.join(map(str, form))}; got {tree!r:.80}")
-        return [tree[key] for key in form]
+        return [leaf for key in form for leaf in _aligned(name, tree[key], form[key])]
     if isinstance(form, (list, tuple)):
         if not isinstance(tree, (list, tuple)) or len(tree) != len(form):
             raise ShapeError(f"{name} expects a tuple or list of {len(form)}; got {tree!r:.80}")
-        return list(tree)
+        return [leaf for pair in zip(tree, form, strict=True) for leaf in _aligned(name, *pair)]
     return [tree]
-
-
-def _mapped(function: Callable[..., Any], *trees: Any) -> Any:
-    """`function` of what is in lists, tuples or dicts of one form, in that form."""
-    first = trees[0]
-    if isinstance(first, dict):
-        return {key: function(*(tree[key] for tree in trees)) for key in first}
-    if isinstance(first, (list, tuple)):
-        make = getattr(first, "_make", type(first))  # of a named tuple
-        return make([function(*leaves) for leaves in zip(*trees, strict=True)])
-    return function(*trees)
 
 
 def _expect_function(name: str, f: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from numbers import Number
@@ -17,7 +17,7 @@ import numpy as np
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.tensors import Tensor
 
-_BY_VALUE = {int, float, complex, str, bytes, bool, type(None), tuple}
+_BY_VALUE = {int, float, str, bytes, bool, type(None), tuple}
 
 
 def parted(given: Any, arrays: list[Any]) -> Any:
@@ -41,14 +41,24 @@ def parted(given: Any, arrays: list[Any]) -> Any:
     if issubclass(kind, np.ndarray):
         raise CaptureError(f"a captured function takes Tensors and plain arrays; got {kind.__name__}: use np.asarray")
     if issubclass(kind, Mapping):
-        return dict, tuple([(told(name), parted(part, arrays)) for name, part in given.items()])
+        return kind, tuple([(told(name), parted(part, arrays)) for name, part in given.items()])
     return told(given)
 
 
 def others(args: Iterable[Any], named: Mapping[str, Any]) -> list[Any]:
-    """The arguments that are neither arrays nor numbers."""
+    """The arguments that are neither arrays nor numbers; of a nest that is no more than its parts, the class."""
     given = [*args, *named.values()] if named else args
-    return [arg for arg in given if type(arg) not in _SIMPLE and not issubclass(type(arg), Tensor)]
+    found = [arg for arg in given if type(arg) not in _SIMPLE and not issubclass(type(arg), Tensor)]
+    return found and [type(arg) if issubclass(type(arg), _NESTS) and _is_bare(arg) else arg for arg in found]
+
+
+_NESTS = (list, tuple, dict)
+
+
+def _is_bare(nest: Any) -> bool:
+    """Whether a nest is told by its class and what `parted` finds in it, as a named tuple is."""
+    kind: Any = type(nest)
+    return not (issubclass(kind, defaultdict) or _lineage(kind)[1] or own(nest))
 
 
 _SIMPLE = {*_BY_VALUE, np.ndarray, list, dict}
@@ -82,9 +92,14 @@ def told(thing: Any) -> Any:
         return kind, thing.tobytes()
     if kind is slice:
         return kind, told((thing.start, thing.stop, thing.step))
-    if kind is range or issubclass(kind, Number):
+    if issubclass(kind, (int, float, complex)):  # nobody asks what a subclass says of itself
+        return kind, next(bits(thing) for base, bits in _BITS if issubclass(kind, base))
+    if kind is range or (issubclass(kind, Number) and not _is_users(kind)):
         return kind, repr(thing)
     return _Same(thing)
+
+
+_BITS = ((int, int.__index__), (float, float.hex), (complex, complex.__repr__))
 
 
 def contents(things: Iterable[Any]) -> list[Any]:

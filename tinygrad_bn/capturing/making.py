@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_bn.capturing.lowering import lowered
-from tinygrad_bn.capturing.nests import leaves, mapped
 from tinygrad_bn.capturing.passes import simplified
 from tinygrad_bn.capturing.programs import Program
 from tinygrad_bn.capturing.recording import Made, Recording
 from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.mode import Journal, current, using
+from tinygrad_bn.nests import leaves, mapped
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import Parameter, Variable
 

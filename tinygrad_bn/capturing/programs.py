@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_bn.capturing.flow import Flow, Step, Value
-from tinygrad_bn.capturing.nests import mapped
 from tinygrad_bn.capturing.running import runner, source_of
 from tinygrad_bn.errors import CaptureError
+from tinygrad_bn.nests import mapped
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Variable
 

@@ -18,6 +18,8 @@ from tinygrad_bn.callers import frame_outside, is_ours, users_line, warn
 from tinygrad_bn.capturing.flow import Feed
 from tinygrad_bn.capturing.keys import FEW, told
 from tinygrad_bn.errors import CaptureError
+from tinygrad_bn.names import TAKES_ANY_NAME, TAKES_ANY_NUMBER
+from tinygrad_bn.nests import leaves
 from tinygrad_bn.ops.random import origin
 from tinygrad_bn.recorders import Following
 from tinygrad_bn.tensors import Tensor, next_serial
@@ -90,8 +92,7 @@ class Recording(Following):
         root, module = (self.open[0], self.open[-1]) if self.open else self._pulled
         self._homes[tensor] = root, module
         self.events.append(Made(tensor, root, module, users_line()))
-        if any(map(self._is_frozen, tensor.source[1])):
-            self._warn_of_constants(tensor.source[0].__name__)
+        self._warn_of_constants(tensor.source[0].__name__, tensor.source[1])
 
     def _is_frozen(self, arg: Any) -> bool:
         """Whether an argument is an array, or was made from one in the step, and nobody will look into it again."""
@@ -104,18 +105,34 @@ class Recording(Following):
         """Whether it was made in the step, and is gone afterwards."""
         return tensor.serial > self._begun and not isinstance(tensor, Variable)
 
-    def _warn_of_constants(self, operation: str) -> None:
-        """Say so if it was the user's text, not ours, that brought an array into an operation."""
-        frame = frame_outside("tensors", "primitives", "functions", "capturing", "callers")
-        if frame is None or is_ours(frame):
+    def _warn_of_constants(self, operation: str, args: Iterable[Any]) -> None:
+        """Say so if one of these is an array that the user's text, and not ours, has brought into the step."""
+        if not any(map(self._is_frozen, args)):
             return
-        place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        if place not in self._warned:
+        place = users_line()
+        if place not in self._warned and self._is_handed_an_array():
             self._warned.add(place)
             warn(
                 f"the array that {operation} meets in {place} was not given to the captured step as an argument: "
                 "it stays as it is now in all later calls. Pass it as an argument if it changes"
             )
+
+    def _is_handed_an_array(self) -> bool:
+        """Whether the user's text has given one to the function of ours that is at work, however deep within it.
+
+        What such a function makes of other arguments, a layer of its settings, say, is ours.
+        """
+        frame = sys._getframe(1)
+        while frame.f_back is not None and is_ours(frame.f_back):
+            frame = frame.f_back
+            if frame.f_globals["__name__"] == f"{__package__}.making":
+                return False  # farther out than the step
+        code = frame.f_code
+        count = code.co_argcount + code.co_kwonlyargcount
+        count += bool(code.co_flags & TAKES_ANY_NUMBER) + bool(code.co_flags & TAKES_ANY_NAME)
+        given = list(leaves([frame.f_locals.get(name) for name in code.co_varnames[:count]]))
+        given += [leaf._grad for leaf in given if isinstance(leaf, Tensor)]  # an optimizer meets those that were set
+        return any(map(self._is_frozen, given)) or sum(isinstance(leaf, (int, float)) for leaf in given) > FEW
 
     def _refuse_if_overwritten(self, view: Tensor) -> None:
         assert view.version is not None
@@ -141,6 +158,7 @@ class Recording(Following):
         )
 
     def assigned(self, variable: Variable, data: Any, writer: str) -> bool:
+        self._warn_of_constants(writer, (data,))
         conditions = self._holding()
         self.events.append(Assigned(variable, data, writer, conditions))
         return all(condition.value.all() for condition in conditions)

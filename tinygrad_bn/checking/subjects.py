@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinygrad_bn.errors import DtypeError
 from tinygrad_bn.mode import frozen_state, using
+from tinygrad_bn.nests import mapped
 from tinygrad_bn.recorders import Recorder
 from tinygrad_bn.tensors import Tensor, Version, as_array
 from tinygrad_bn.tensors.graph import arguments
@@ -57,10 +58,15 @@ class Subject:
             given[place] = Tensor(np.array(as_array(given[place])), requires_grad=True)
         with np.errstate(all="ignore"):
             if hasattr(self._f, "build_on"):
-                self._f.build_on(*_rebuilt(self._inputs, iter(given)))
+                self._f.build_on(*self._with(given))
             with frozen_state(), using(gradients=True, recorder=watch):
-                self._f(*_rebuilt(self._inputs, iter(given)))
+                self._f(*self._with(given))
         return watch
+
+    def _with(self, leaves: Iterable[Any]) -> Any:
+        """The inputs with other leaves."""
+        waiting = iter(leaves)
+        return mapped(self._inputs, lambda _: next(waiting))
 
     def _take_parameters(self) -> None:
         if not hasattr(self._f, "named_parameters"):
@@ -106,7 +112,7 @@ class Subject:
         for parameter, value in zip(self._parameters, point[len(arguments) :], strict=True):
             parameter.value = value
         with using(gradients=True, taken=[]):  # as for tg.grad: a captured function runs as it is
-            result = self._f(*_rebuilt(self._inputs, iter(given)))
+            result = self._f(*self._with(given))
         outputs = [leaf for _, leaf in _leaves("result", result)]
         floating = [leaf for leaf in outputs if _kind(leaf) == "f"]
         if not floating:
@@ -149,7 +155,7 @@ def _argument_names(f: Callable[..., Any], count: int) -> list[str]:
 
 def _leaves(path: str, tree: Any) -> Iterator[tuple[str, Any]]:
     """What is in nested lists, tuples and dicts, each with its path."""
-    if isinstance(tree, dict):
+    if isinstance(tree, Mapping):
         for key, branch in tree.items():
             yield from _leaves(f"{path}.{key}", branch)
     elif isinstance(tree, (list, tuple)):
@@ -157,15 +163,6 @@ def _leaves(path: str, tree: Any) -> Iterator[tuple[str, Any]]:
             yield from _leaves(f"{path}[{position}]", branch)
     else:
         yield path, tree
-
-
-def _rebuilt(tree: Any, leaves: Iterator[Any]) -> Any:
-    """The same lists, tuples and dicts with other leaves."""
-    if isinstance(tree, dict):
-        return {key: _rebuilt(branch, leaves) for key, branch in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return type(tree)([_rebuilt(branch, leaves) for branch in tree])
-    return next(leaves)
 
 
 def _kind(leaf: Any) -> str:

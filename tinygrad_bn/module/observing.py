@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_bn import ops
 from tinygrad_bn.autodiff.gradients import gradients
 from tinygrad_bn.mode import frozen_state, using
+from tinygrad_bn.nests import leaves
 from tinygrad_bn.recorders import Following
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.tensors.graph import MOVES, arguments, consumers, made
@@ -135,12 +136,5 @@ def uneven(result: Tensor) -> NDArray[Any]:
 
 
 def tensors(returned: Any) -> Iterator[Tensor]:
-    """The Tensors that a module returned: one, or a list, tuple or dict of them."""
-    if isinstance(returned, Tensor):
-        yield returned
-    elif isinstance(returned, Mapping):
-        for value in returned.values():
-            yield from tensors(value)
-    elif isinstance(returned, (list, tuple)):
-        for value in returned:
-            yield from tensors(value)
+    """The Tensors that a module returned: one, or lists, tuples and dicts of them."""
+    return (leaf for leaf in leaves(returned) if isinstance(leaf, Tensor))

@@ -48,8 +48,8 @@ class Optimizer(names.Answering):
         clipnorm: the Euclidean norm of each gradient is kept at most this.
         global_clipnorm: that of all gradients together is kept at most this. One of the three at most.
         nonfinite: what to do about a gradient with a NaN or an infinity: "keep" it as it is, so that it can be seen;
-            "raise" FloatingPointError with the names of the parameters, which are left as they were; "skip" the whole
-            step; or put "zero" in the places of such elements.
+            "raise" FloatingPointError with the names of the parameters, which are left as they were (a captured step
+            names the first); "skip" the whole step; or put "zero" in the places of such elements.
 
     Attributes:
         clipping: how often the gradients had to be clipped, by how much, and whose were not finite; None without any
