@@ -62,7 +62,10 @@ class Recorder:
         """The results to come are derivatives of `vertex`; None once there are no more."""
 
     def use(self, thing: Any) -> None:
-        """`thing`, an optimizer or a loss, is at work: its settings are part of what it does."""
+        """`thing`, an optimizer, a loss or a parameter, is at work or asked for: its settings are part of the run."""
+
+    def depends(self, fact: Callable[[], Any]) -> None:
+        """What comes next is right where `fact()` gives what it gives now."""
 
     def enter(self, module: Any) -> None:
         """The results to come belong to `module`."""
@@ -118,6 +121,9 @@ class Relay(Recorder):
 
     def use(self, thing: Any) -> None:
         self.other.use(thing)
+
+    def depends(self, fact: Callable[[], Any]) -> None:
+        self.other.depends(fact)
 
     def enter(self, module: Any) -> None:
         self.other.enter(module)

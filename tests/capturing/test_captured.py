@@ -129,6 +129,56 @@ def test_modes_and_frozen_layers_are_noticed():
     assert len(captured.programs) == 3
 
 
+def idle():
+    """A model that a step does not run."""
+    net = model(Dense(2))
+    net(X)
+    return net
+
+
+def asks_of_all(net, kernel, layer):
+    return sum(p.trainable + 2 * (p.regularizer is not None) for p in net.parameters())
+
+
+def asks_of_a_path(net, kernel, layer):
+    return sum(4 * (p.constraint is not None) + p.requires_grad for _, p in net.named_parameters())
+
+
+def asks_of_one(net, kernel, layer):
+    return kernel.trainable + 2 * (kernel.regularizer is not None) + 4 * (kernel.constraint is not None)
+
+
+def asks_of_an_attribute(net, kernel, layer):
+    return layer.kernel.trainable + 2 * (layer.kernel.regularizer is not None)
+
+
+@pytest.mark.parametrize("ask", [asks_of_all, asks_of_a_path, asks_of_one, asks_of_an_attribute])
+def test_what_a_step_asks_of_a_parameter_that_it_does_not_use_is_noticed(ask):
+    net = idle()
+    layer = net.layers[1]
+    kernel = layer.kernel
+    captured = capture(lambda x: x * ask(net, kernel, layer))
+    for change in [
+        {"trainable": False},
+        {"regularizer": tg.regularizers.L2(0.1)},
+        {"constraint": tg.constraints.NonNeg()},
+        {"trainable": True, "regularizer": None},
+    ]:
+        assert captured(np.ones(1)).item() == ask(net, kernel, layer)
+        for name, value in change.items():
+            setattr(kernel, name, value)
+    assert captured(np.ones(1)).item() == ask(net, kernel, layer)
+
+
+def test_a_tensor_that_asks_for_a_gradient_no_more_gets_none():
+    leaf, w = tg.tensor([1.0, 2.0], requires_grad=True), tg.Parameter(np.ones(2, np.float32))
+    slope = capture(lambda: tg.sum(leaf * w).backward())
+    for wanted in (True, False, True, False):
+        leaf.grad, leaf.requires_grad = None, wanted
+        slope()
+        assert (leaf.grad is not None) is wanted
+
+
 def test_what_a_function_closes_over_is_part_of_the_call():
     factor = 2.0
     captured = capture(lambda x: factor * x)
@@ -902,6 +952,22 @@ def test_gradients_are_afterwards_what_the_step_makes_of_them(touch, first, exec
     assert told(lambda f: capture(f, executor=executor)) == told(lambda f: f)
 
 
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_leaves_that_share_a_gradient_when_recorded_need_not_share_it_later(count):
+    def told(wrap):
+        leaves = [*(tg.tensor([1.0], requires_grad=True) for _ in range(count))]
+        leaves += [tg.Parameter(np.ones(1, np.float32)) for _ in range(3 - count)]
+        run = wrap(lambda *given: [10.0 * leaf.grad for leaf in (*given, *leaves[count:])])
+        seen = []
+        for gradients in ([shared := tg.tensor([1.0])] * 3, map(tg.tensor, ([2.0], [3.0], [4.0])), [shared] * 3):
+            for leaf, gradient in zip(leaves, gradients, strict=True):
+                leaf.grad = gradient
+            seen += [result.item() for result in run(*leaves[:count])]
+        return seen
+
+    assert told(capture) == told(lambda run: run)
+
+
 def test_a_leaf_may_be_made_in_the_step():
     def slope(x):
         at = tg.tensor(np.ones(3, np.float32), requires_grad=True)
@@ -1198,6 +1264,70 @@ def test_draws_may_go_straight_into_a_variable():
         return w.numpy().tolist()
 
     assert make(capture) == make(lambda f: f)
+
+
+def made_in_a_line():
+    return dropped(np.random.default_rng(7))
+
+
+def made_and_used_twice():
+    rng = np.random.default_rng(7)
+    with tg.frozen_state():
+        first = dropped(rng)
+    return first + dropped(rng)
+
+
+def made_of_parts():
+    return (lambda rng: dropped(rng))(np.random.Generator(np.random.PCG64(7)))
+
+
+def dropped(rng):
+    return tg.dropout(tg.tensor(np.ones(16, np.float32)), 0.5, rng=rng)
+
+
+@pytest.mark.parametrize("step", [made_in_a_line, made_and_used_twice, made_of_parts])
+def test_a_generator_that_the_step_makes_is_refused(step):
+    assert step().numpy().tolist() == step().numpy().tolist()
+    refused(step, match=rf"generator that it makes itself, .*{__name__.rpartition('.')[2]}.py:\d+: .* seed=")
+
+
+def kept_in_a_cell(wrap):
+    rng = np.random.default_rng(7)
+    return wrap(lambda: dropped(rng))
+
+
+def kept_in_an_object(wrap):
+    holder = types.SimpleNamespace(rng=np.random.default_rng(7))
+    return wrap(lambda: dropped(holder.rng))
+
+
+def kept_by_its_bits(wrap):
+    source = np.random.PCG64(7)
+    return wrap(lambda: dropped(np.random.Generator(source)))
+
+
+def kept_by_the_first_call(wrap):
+    held = []
+
+    def step():
+        if not held:
+            held.append(np.random.default_rng(7))
+        return dropped(held[0])
+
+    return wrap(step)
+
+
+def given(wrap):
+    rng, run = np.random.default_rng(7), wrap(dropped)
+    return lambda: run(rng)
+
+
+@pytest.mark.parametrize("make", [kept_in_a_cell, kept_in_an_object, kept_by_its_bits, kept_by_the_first_call, given])
+def test_a_generator_that_outlives_the_step_draws_on(make):
+    eager, captured = make(lambda step: step), make(capture)
+    drawn = [eager().numpy().tobytes() for _ in range(4)]
+    assert len(set(drawn)) == 4
+    assert [captured().numpy().tobytes() for _ in range(4)] == drawn
 
 
 def cubed(x):

@@ -31,6 +31,17 @@ def test_only_trainable_parameters_with_a_gradient_take_a_step_and_each_takes_on
     assert [p.numpy()[0] for p in (learned, frozen, unused)] == [0.5, 2.0, 3.0]
 
 
+def test_who_takes_part_may_change_from_step_to_step():
+    made, optimizer = parameters(0.0, 0.0, 0.0), SGD(1.0)
+    taken = np.zeros(3)
+    for part in ([0], [0, 1], [0], [1], [0, 1, 2], [0, 1], [2], [0], [0, 1, 2]):
+        for place, parameter in enumerate(made):
+            parameter.trainable = place in part
+            taken[place] += parameter.trainable
+        optimizer.step(made)
+        assert [-parameter.numpy()[0] for parameter in made] == taken.tolist()
+
+
 def test_a_step_writes_in_place_and_is_noticed():
     (w,) = parameters(2.0)
     memory, y = w.value, tg.square(w).sum()
@@ -369,6 +380,36 @@ def test_a_rule_follows_the_settings_of_its_own():
     optimizer.scale = 0.25
     optimizer.step([w])
     np.testing.assert_array_equal(w.numpy(), 0.25)
+
+
+SCALE = 1.0
+
+
+def through_a_global(kind, monkeypatch, value):
+    monkeypatch.setitem(globals(), "SCALE", value)
+
+
+def through_the_class(kind, monkeypatch, value):
+    kind.scale = value
+
+
+@pytest.mark.parametrize("wrap", [lambda step: step, tg.capture], ids=["eager", "captured"])
+@pytest.mark.parametrize("change", [through_a_global, through_the_class])
+def test_a_rule_follows_what_its_text_refers_to(change, wrap, monkeypatch):
+    class Scaled(optimizers.Optimizer):
+        scale = 1.0
+
+        def update(self, parameter, gradient, *, learning_rate):
+            return (parameter - SCALE * self.scale * gradient,)
+
+    (w,), optimizer, seen = parameters(0.0), Scaled(1.0), []
+    step = wrap(lambda: optimizer.step([w]))
+    for value in (1.0, 1.0, 4.0, 4.0, 0.5):
+        change(Scaled, monkeypatch, value)
+        step()
+        seen.append(-w.numpy()[0])
+    assert seen == [1.0, 2.0, 6.0, 10.0, 10.5]
+    assert copy.deepcopy(optimizer).state_dict().keys() == optimizer.state_dict().keys()
 
 
 @pytest.mark.parametrize(

@@ -360,6 +360,104 @@ def test_a_setting_that_changes_the_text_is_told():
         assert optimizer.changes == told
 
 
+def phases(step, opt, w, other):
+    """A new optimizer takes over."""
+    yield from (step() for _ in range(3))
+    opt[0] = SGD(0.01)
+    yield from (step() for _ in range(4))
+
+
+def looked_at_before(step, opt, w, other):
+    """Somebody looked at a gradient before the first step."""
+    tg.sum(w * 3.0).backward()
+    yield from (step() for _ in range(5))
+
+
+def joined_by_a_step(step, opt, w, other):
+    """The optimizer meets another parameter in between, which then has its gradient cleared too."""
+    for _ in range(3):
+        yield step()
+        tg.sum(other * 2.0).backward()
+        opt[0].step([other])
+        yield other.grad is not None
+
+
+def unmet_but_for_a_look(step, opt, w, other):
+    """A gradient comes from elsewhere before each call."""
+    for _ in range(4):
+        tg.sum(w * 3.0).backward()
+        yield step()
+
+
+@pytest.mark.parametrize("executor", ["numpy", "native"])
+@pytest.mark.parametrize("story", [phases, looked_at_before, joined_by_a_step, unmet_but_for_a_look])
+@pytest.mark.parametrize("order", ["zero backward step", "backward step zero", "backward zero backward step zero"])
+def test_zero_grad_clears_in_each_call_what_eager_execution_would_clear(order, story, executor):
+    def told(wrap):
+        w, other, opt = tg.Parameter(np.ones(3)), tg.Parameter(np.ones(3)), [SGD(0.1)]
+
+        def step():
+            loss = tg.sum(tg.square(w))
+            for part in order.split():
+                if part == "backward":
+                    loss.backward()
+                elif part == "step":
+                    opt[0].step([w])
+                else:
+                    opt[0].zero_grad()
+            return loss
+
+        seen = []
+        for result in story(wrap(step), opt, w, other):
+            gradients = [each.grad is None or each.grad.numpy().tolist() for each in (w, other)]
+            seen.append((*np.round([result, *w.numpy()], 9), gradients))
+        return seen
+
+    assert told(lambda step: tg.capture(step, executor=executor)) == told(lambda step: step)
+
+
+def test_zero_grad_captured_by_itself_clears_what_was_met_later():
+    w, optimizer = tg.Parameter(np.ones(3)), SGD(0.1)
+    zero = tg.capture(optimizer.zero_grad, executor="numpy")
+    zero()
+    for _ in range(2):
+        tg.sum(w).backward()
+        optimizer.step([w])
+        zero()
+        assert w.grad is None
+    assert len(zero.programs) == 2
+
+
+def unfreezes(a, b):
+    b.trainable = not b.trainable
+
+
+def gets_a_gradient(a, b):
+    b.grad = None if b.grad is not None else tg.tensor([1.0])
+
+
+@pytest.mark.parametrize("change", [unfreezes, gets_a_gradient])
+@pytest.mark.parametrize("executor", ["numpy", "native"])
+def test_a_parameter_that_a_recorded_step_passed_over_takes_part_once_it_can(change, executor):
+    def told(wrap):
+        a, b = tg.Parameter(np.ones(1, np.float32)), tg.Parameter(np.ones(1, np.float32))
+        a.grad = b.grad = tg.tensor([1.0])
+        change(a, b)
+        optimizer, seen = SGD(0.1), []
+        update = wrap(lambda: optimizer.step([a, b]))
+        for _ in range(4):
+            update()
+            seen.append((a.item(), b.item()))
+            change(a, b)
+        return seen, update
+
+    expected, _ = told(lambda step: step)
+    found, update = told(lambda step: tg.capture(step, executor=executor))
+    assert found == expected
+    assert len({b for _, b in expected}) == 3
+    assert len(update.programs) == 2
+
+
 def test_it_does_the_same_while_somebody_only_watches():
     eager, watched = [(Adam(0.1, clipnorm=0.5), parameters) for parameters in twins()]
     for step in range(3):

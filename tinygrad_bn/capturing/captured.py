@@ -176,7 +176,7 @@ class Captured:
         """The result of a call of a new kind, after which its program is known."""
         found = taken(self.function, self.executor, self.name, args, named, arrays)
         things = [*found.met, *call.things]
-        settings = Settings(things, found.parameters, found.gradients, self._surroundings.inner())
+        settings = Settings(things, found.gradients, found.facts, self._surroundings.inner())
         self._programs.setdefault(call.key(), []).append(_Entry(call, settings, found.program))
         self._programs.move_to_end(call.key())
         self._make_room()

@@ -17,7 +17,7 @@ from tinygrad_bn.errors import CaptureError
 from tinygrad_bn.mode import Journal, current, using
 from tinygrad_bn.nests import leaves, mapped
 from tinygrad_bn.tensors import Tensor, as_array
-from tinygrad_bn.variables import Parameter, Variable
+from tinygrad_bn.variables import Variable
 
 
 class Taken(NamedTuple):
@@ -26,16 +26,16 @@ class Taken(NamedTuple):
     Attributes:
         result: what the call gives.
         program: what gives the same from now on.
-        met: the modules, optimizers and losses that ran.
-        parameters: those that the step uses.
+        met: the modules, optimizers and losses that ran, and the variables that were used or asked for.
         gradients: whose has to be there before a call, or not to be: of a variable, or of the argument at a position.
+        facts: what has to be as it was, as functions with their answers.
     """
 
     result: Any
     program: Program
     met: Iterable[Any]
-    parameters: list[Parameter]
     gradients: list[tuple[Tensor | int, bool]]
+    facts: list[tuple[Callable[[], Any], Any]]
 
 
 def taken(
@@ -76,6 +76,7 @@ def _recorded(
             result = function(*args, **named)
         if recording.refusal is not None:
             raise recording.refusal
+        recording.expect_generators_kept(journal)
         _expect_no_strangers(name, recording)
         _expect_no_aliases(name, recording, arrays)
         results = [leaf for leaf in leaves(result) if isinstance(leaf, (Tensor, np.ndarray))]
@@ -93,11 +94,10 @@ def _recorded(
         _undo(journal, recording)
         raise
     first = program.handed([tensor.value.copy() for tensor in handed], [g.value.copy() for _, g in left], arrays)
-    parameters = [variable for variable in recording.variables() if isinstance(variable, Parameter)]
     made = [weakref.ref(event.tensor) for event in recording.events if isinstance(event, Made)]
     made += map(weakref.ref, tensors)
     expected = [(owner, before is not None) for owner, (before, read), _ in met if read]
-    return Taken(first, program, recording.met, parameters, expected), made
+    return Taken(first, program, [*recording.met, *recording.variables()], expected, recording.facts), made
 
 
 def _expect_no_strangers(name: str, recording: Recording) -> None:

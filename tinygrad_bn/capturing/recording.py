@@ -60,7 +60,8 @@ class Recording(Following):
         origins: for Tensors that no operation made: the Tensor whose values they show, or the feed they come from.
         checks: the Tensors that have to be true, with the exception for when one is not.
         counters: the arrays that grow by 1 with the updates, and on which conditions.
-        met: all modules, optimizers and losses that ran.
+        met: all modules, optimizers and losses that ran, and the variables that were asked for.
+        facts: what has to be as it was, as functions with their answers.
         arguments: the Tensors that stand for the arrays of the call.
         gradients: for the leaves whose gradient mattered, the one that was there before, and whether it was looked at.
         refusal: why it cannot be captured, if it cannot.
@@ -74,11 +75,14 @@ class Recording(Following):
         self.checks: list[tuple[Tensor, Callable[[], Exception]]] = []
         self.counters: list[tuple[Any, tuple[Tensor, ...]]] = []
         self.met: dict[Any, None] = {}
+        self.facts: list[tuple[Callable[[], Any], Any]] = []
         self.gradients: dict[Tensor, tuple[Tensor | None, bool]] = {}
         self.refusal: CaptureError | None = None
         self._homes: dict[Tensor, tuple[Any, Any]] = {}
         self._pulled: tuple[Any, Any] = (None, None)
         self._fixed: list[Any] = []
+        self._met_gradients: set[Tensor] = set()
+        self._drawn_from: dict[int, tuple[Any, str]] = {}
         self._fed: dict[int, Tensor] = {}
         self._warned: set[str] = set()
         self._conditions: list[tuple[FrameType, Tensor]] = []
@@ -164,14 +168,32 @@ class Recording(Following):
         return all(condition.value.all() for condition in conditions)
 
     def draw(self, primitive: Any, settings: Any) -> Any:
-        rng = settings["rng"]
         value = primitive.evaluate((), settings)
+        others = dict(settings)
+        rng = others.pop("rng")
         if any(rng is fixed for fixed in self._fixed):
             return value
-        where = origin(rng)
+        if id(rng) not in self._drawn_from:
+            self._drawn_from[id(rng)] = origin(rng), users_line()
+        where, _ = self._drawn_from[id(rng)]
         drawn = Tensor(value)
-        self.origins[drawn] = Feed(lambda: primitive.evaluate((), {**settings, "rng": where()}))
+        self.origins[drawn] = Feed(lambda: primitive.evaluate((), {**others, "rng": where()}))
         return drawn
+
+    def expect_generators_kept(self, journal: mode.Journal) -> None:
+        """Raise if a generator that was drawn from is gone with the step: it was made there, and would be each time.
+
+        Then nobody holds it but `origin`, once, and the journal.
+        """
+        for where, place in self._drawn_from.values():
+            if not where.args:  # a shared one
+                continue
+            ours = 2 + journal.noted(where.args[0])  # one of them is the argument of getrefcount
+            if sys.getrefcount(where.args[0]) <= ours and sys.getrefcount(where.args[0].bit_generator) <= ours:
+                self._refuse(
+                    f"a captured step cannot draw from a generator that it makes itself, {place}: a replay would draw "
+                    "on. Make it before the call, or give seed= for the same numbers in each call"
+                )
 
     def seeded(self, generator: Any) -> None:
         self._fixed.append(generator)
@@ -219,11 +241,13 @@ class Recording(Following):
         if leaf in self.gradients:
             return
         before = leaf._grad
+        if before is not None and before.source is None:
+            if before in self._met_gradients:  # another leaf has the same, and need not in a later call
+                leaf._grad = before = Tensor(before.value)
+            self._met_gradients.add(before)
+            if read and leaf not in self.arguments:
+                self.origins[before] = Feed(lambda: leaf._grad.value)  # type: ignore[union-attr]
         self.gradients[leaf] = before, read
-        if before is None or before.source is not None or before in self.origins:
-            return
-        if read and leaf not in self.arguments:
-            self.origins[before] = Feed(lambda: leaf._grad.value)  # type: ignore[union-attr]
 
     def count(self, counter: Any) -> None:
         conditions = self._holding()
@@ -242,6 +266,10 @@ class Recording(Following):
     def use(self, thing: Any) -> None:
         super().use(thing)
         self.met[thing] = None
+
+    def depends(self, fact: Callable[[], Any]) -> None:
+        super().depends(fact)
+        self.facts.append((fact, fact()))
 
     def enter(self, module: Any) -> None:
         super().enter(module)

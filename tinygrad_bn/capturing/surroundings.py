@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from operator import is_
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -157,9 +157,9 @@ class Settings:
 
     def __init__(
         self,
-        things: Iterable[Any],
-        parameters: Iterable[Parameter],
+        things: Sequence[Any],
         gradients: Sequence[tuple[Tensor | int, bool]] = (),
+        facts: Sequence[tuple[Callable[[], Any], Any]] = (),
         functions: Iterable[Surroundings] = (),
     ) -> None:
         met = [thing for thing in things if _has_settings(thing)]
@@ -169,11 +169,12 @@ class Settings:
             for name, value in own(thing).items()
             if tells(type(value)) and name not in _counters(thing)
         ]
-        self._parameters = list(parameters)
-        rules = [rule for each in self._parameters for rule in (each.regularizer, each.constraint)]
+        asked = [*things, *(value for thing in met for value in own(thing).values())]
+        self._tensors = list({id(each): each for each in asked if issubclass(type(each), Tensor)}.values())
+        rules = [rule for tensor in self._tensors for rule in _rules(tensor)]
         met += [rule for rule in rules if tells(type(rule))]
         self._things = list({id(thing): thing for thing in met}.values())
-        self._gradients = gradients
+        self._gradients, self._facts = gradients, facts
         held = [*rules, *(value for thing in self._things for value in own(thing).values())]
         held += self._things
         inner = [Surroundings(function) for value in held for function in _functions(value, set())]
@@ -188,10 +189,13 @@ class Settings:
         self._known = self._look()
 
     def hold(self, arrays: Sequence[Any] = ()) -> bool:
-        """Whether they are as they were, and gradients are there, or not, as they were."""
+        """Whether they and the facts are as they were, and gradients are there, or not, as they were."""
         for leaf, there in self._gradients:
             owner: Any = arrays[leaf] if isinstance(leaf, int) else leaf
             if (owner._grad is not None) is not there:
+                return False
+        for fact, answer in self._facts:
+            if fact() != answer:
                 return False
         if self._around and not self._is_around():
             return False
@@ -225,7 +229,11 @@ class Settings:
             held = {name: _held(value) for name, value in own(thing).items() if name not in counting}
             held.update({name: getattr(thing, name) for name in ("training", "_trainable") if hasattr(kind, name)})
             seen.append(held)
-        return [*seen, [(p.requires_grad, told(p.regularizer), told(p.constraint)) for p in self._parameters]]
+        return [*seen, [(tensor.requires_grad, *map(told, _rules(tensor))) for tensor in self._tensors]]
+
+
+def _rules(tensor: Tensor) -> tuple[Any, ...]:
+    return (tensor.regularizer, tensor.constraint) if isinstance(tensor, Parameter) else ()
 
 
 def _is_theirs(value: Any) -> bool:

@@ -154,8 +154,11 @@ class Module(Checked):
         for path, module in self.named_modules():
             module.ensure_built(path)
         variables = [(path, found) for path, found in walk(self) if isinstance(found, Variable)]
+        recorder = current().recorder
         for path, variable in variables:
             variable.path = path
+            if recorder is not None:
+                recorder.use(variable)
         return iter(variables)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:

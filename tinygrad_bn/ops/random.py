@@ -10,7 +10,6 @@ network starts with the same weights and sees the same batches as without.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -113,8 +112,11 @@ def generator(rng: Generator | None = None, seed: int | None = None, *, stream: 
     return rng
 
 
-def origin(rng: Generator) -> Callable[[], Generator]:
-    """Where to find, at any later time, the generator that stands where `rng` stands now."""
+def origin(rng: Generator) -> partial[Generator]:
+    """Where to find, at any later time, the generator that stands where `rng` stands now.
+
+    Only where that is `rng` itself, being none of the shared ones, it is held, as the one argument.
+    """
     for name, shared in _streams.items():
         if rng is shared:
             return partial(generator, stream=name)

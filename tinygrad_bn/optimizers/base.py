@@ -19,6 +19,7 @@ from tinygrad_bn.optimizers.recorded import RecordedStep
 from tinygrad_bn.optimizers.slots import Slots
 from tinygrad_bn.optimizers.updates import StepInPlace
 from tinygrad_bn.primitives import Array
+from tinygrad_bn.recorders import Recorder
 from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import Parameter, Variable
 
@@ -162,16 +163,14 @@ class Optimizer(names.Answering):
             RuntimeError: none of them has a gradient.
             FloatingPointError: a gradient is not finite, and `nonfinite` is "raise".
         """
-        learned = self._learned(parameters)
         recorder = current().recorder
+        learned = self._learned(parameters, recorder)
         if recorder is None:
             if self._numbers.vary:
                 self._numbers.write()  # here, since a schedule may fail
             self._take(learned, [grad.value for grad in learned.values()], self._in_place)
         else:
             recorder.use(self)
-            for parameter in learned:
-                recorder.gradient(parameter, read=True)
             with using(gradients=False):
                 self._take(learned, list(learned.values()), self._recorded)
 
@@ -181,7 +180,10 @@ class Optimizer(names.Answering):
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters that `step` has ever been given."""
-        for parameter in self._slots.known:
+        known, recorder = self._slots.known, current().recorder
+        if recorder is not None:
+            recorder.depends(known.__len__)  # it only grows, also by a step of the same run
+        for parameter in known:
             parameter.grad = None
 
     def decays(self, parameter: Variable) -> bool:
@@ -242,8 +244,8 @@ class Optimizer(names.Answering):
 
     # A step
 
-    def _learned(self, parameters: Parameters) -> dict[Parameter, Tensor]:
-        """The parameters that will be updated, each once, with their gradients."""
+    def _learned(self, parameters: Parameters, recorder: Recorder | None) -> dict[Parameter, Tensor]:
+        """The parameters that will be updated, each once, with their gradients; the recorder is told who was asked."""
         if isinstance(parameters, Tensor) or not hasattr(parameters, "__iter__"):
             raise TypeError(f"{self._name}.step expects a list such as model.parameters(); got {_came(parameters)}")
         known = self._slots.known
@@ -255,6 +257,10 @@ class Optimizer(names.Answering):
                 raise TypeError(f"{self._name}.step expects Parameters, as model.parameters(); got {_came(parameter)}")
             if parameter not in known:
                 known[parameter] = {}
+            if recorder is not None:
+                recorder.use(parameter)
+                if parameter._wanted:
+                    recorder.gradient(parameter, read=True)
             grad = parameter._grad
             if grad is not None and parameter._wanted:
                 learned[parameter] = grad

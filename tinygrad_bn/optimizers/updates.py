@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_bn.capturing.inplace import InPlace
+from tinygrad_bn.capturing.keys import users_classes
+from tinygrad_bn.capturing.surroundings import Settings
 from tinygrad_bn.mode import NOTHING_TO_UNDO, undone_on_error
 from tinygrad_bn.optimizers.penalties import constrained
 from tinygrad_bn.variables import Parameter, Variable, side_by_side, written
@@ -32,14 +34,17 @@ class StepInPlace:
         self.optimizer = optimizer
         self._rules: dict[bool, InPlace] = {}
         self._plans: dict[tuple[Parameter, ...], list[Update]] = {}
+        self._around: Settings | None = None
         self._runs_text = False
         self._moves = -1
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_rules": {}, "_plans": {}}  # they are made anew when needed
+        return {**vars(self), "_rules": {}, "_plans": {}, "_around": None}  # they are made anew when needed
 
     def __call__(self, learned: tuple[Parameter, ...], gradients: Sequence[NDArray[Any]]) -> None:
         """Overwrite these, from their gradients."""
+        if self._around is not None and not self._around.hold():
+            self.clear()
         if self._moves != Variable.moves or learned not in self._plans:
             self._plan(learned)
         with undone_on_error() if self._runs_text else NOTHING_TO_UNDO:
@@ -53,18 +58,22 @@ class StepInPlace:
         """The text has changed, or what it works on."""
         self._rules.clear()
         self._plans.clear()
+        self._around = None
 
     def _plan(self, learned: tuple[Parameter, ...]) -> None:
         """Find the updates that make up a step; they are good until the text changes or a variable is moved."""
-        if self._moves != Variable.moves:
-            self._plans.clear()
-        self._plans[learned] = [
+        if self._around is None and users_classes(type(self.optimizer)):
+            self._around = Settings([self.optimizer])  # and what its text refers to
+        found = [
             update
             for kind, positions in kinds(self.optimizer, learned).items()
             for update in self._updates(learned, positions, *kind)
         ]
+        if self._moves != Variable.moves:  # others have moved some since, or this has just now
+            self._plans.clear()
+            self._moves = Variable.moves
+        self._plans[learned] = found
         self._runs_text = any(rule.copies for rule in self._rules.values())  # NumPy's calls in place do not fail
-        self._moves = Variable.moves
 
     def _updates(
         self, learned: tuple[Parameter, ...], positions: list[int], dtype: np.dtype[Any], decays: bool
