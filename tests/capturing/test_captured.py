@@ -547,6 +547,18 @@ def test_programs_are_bounded_and_a_changing_number_is_told():
     assert len(captured.programs) == 16
 
 
+def test_the_program_that_has_not_run_for_longest_makes_room(monkeypatch):
+    captured = capture(lambda x: x * FACTOR)
+    monkeypatch.setitem(globals(), "FACTOR", -1.0)
+    captured(X)
+    kept = captured.program(X)
+    for number in range(20):
+        for factor in (float(number), -1.0):
+            monkeypatch.setitem(globals(), "FACTOR", factor)
+            captured(X)
+    assert captured.program(X) is kept
+
+
 def test_a_changing_setting_is_told():
     layer = LeakyReLU(0.1)
     captured = capture(lambda x: layer(x))
@@ -1124,12 +1136,12 @@ def test_running_twice_at_once_is_refused():
 def test_an_interrupted_replay_updates_nothing():
     @tg.primitive
     def interrupted(x):
-        if armed:
+        if armed[0]:
             signal.raise_signal(signal.SIGINT)
         return np.array(x, copy=True)
 
     interrupted.defvjp(lambda g, y, x: g)
-    armed = []
+    armed = [[]]  # deeper than a captured step looks, or it would be recorded anew
     net = model(BatchNormalization())
     optimizer = SGD(0.1, momentum=0.9)
 
@@ -1143,13 +1155,14 @@ def test_an_interrupted_replay_updates_nothing():
 
     step(*BATCHES[0])
     before, state = bits(net), optimizer.state_dict()
-    armed.append(True)
+    armed[0].append(True)
     with pytest.raises(KeyboardInterrupt):
         step(*BATCHES[0])
     assert bits(net) == before
     for name, value in optimizer.state_dict().items():
         np.testing.assert_array_equal(value, state[name])
-    armed.clear()
+    assert len(step.programs) == 1
+    armed[0].clear()
     step(*BATCHES[0])
     assert bits(net) != before
     type(interrupted).registry.remove(interrupted)

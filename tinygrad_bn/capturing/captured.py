@@ -11,8 +11,9 @@ from typing import Any
 
 from tinygrad_bn.callers import warn
 from tinygrad_bn.capturing.executors import chosen
-from tinygrad_bn.capturing.keys import contents, others, parted, told
+from tinygrad_bn.capturing.keys import others, parted, told
 from tinygrad_bn.capturing.making import taken
+from tinygrad_bn.capturing.observing import Observer
 from tinygrad_bn.capturing.programs import Program
 from tinygrad_bn.capturing.surroundings import Settings, Surroundings
 from tinygrad_bn.errors import CaptureBusyError
@@ -30,9 +31,10 @@ def capture(function: Callable[..., Any] | None = None, *, executor: str | None 
 
     What varies from call to call are the Tensors and arrays among the arguments, the variables of modules, learning
     rates and random draws. All else is part of the kind, and is looked at in each call: shapes, dtypes, modes, other
-    arguments, settings, and, one level deep, what the function and the user's functions it calls refer to. What else
-    the function does, such as printing, it does when it is recorded. Results come without a graph; while another
-    function that calls it is differentiated, by `tg.grad` and the like, it runs as it is.
+    arguments, settings, and, one level deep, what the user's functions that ran when it was recorded look up: their
+    variables, defaults and texts, and the objects and classes whose methods they are. What else the function does, such
+    as printing, it does when it is recorded. Results come without a graph; while another function that calls it is
+    differentiated, by `tg.grad` and the like, it runs as it is.
 
     Args:
         function: a step such as forward, backward and update; or leave it out, as a decorator with arguments.
@@ -52,24 +54,14 @@ def capture(function: Callable[..., Any] | None = None, *, executor: str | None 
 class _Call:
     """What a call depends on besides the numbers in its arrays, which are put on the list `arrays`."""
 
-    __slots__ = ("_contents", "given", "gradients", "named", "things", "training")
+    __slots__ = ("given", "gradients", "named", "things", "training")
 
-    def __init__(
-        self, args: tuple[Any, ...], settings: dict[str, Any], arrays: list[Any], mode: Mode, around: Surroundings
-    ) -> None:
+    def __init__(self, args: tuple[Any, ...], settings: dict[str, Any], arrays: list[Any], mode: Mode) -> None:
         self.given = parted(args, arrays)
         self.named = parted(settings, arrays) if settings else None
         self.gradients = mode.gradients
         self.training = mode.training
-        self.things = [*around.things(), *others(args, settings)]
-        self._contents: list[Any] | None = None
-
-    @property
-    def contents(self) -> list[Any]:
-        """What is inside the things that change without a word, looked at once."""
-        if self._contents is None:
-            self._contents = contents(self.things)
-        return self._contents
+        self.things = others(args, settings)
 
     def is_like(self, other: _Call) -> bool:
         """Whether the same program serves both, told from identities: a quick yes, or no answer."""
@@ -80,12 +72,11 @@ class _Call:
             and self.training is other.training
             and len(self.things) == len(other.things)
             and all(map(is_, self.things, other.things))
-            and (not other.contents or self.contents == other.contents)
         )
 
     def key(self) -> Any:
         """What is the same for all calls that one program serves."""
-        return self.given, self.named, self.gradients, self.training, *map(told, self.things), *self.contents
+        return self.given, self.named, self.gradients, self.training, *map(told, self.things)
 
 
 class _Entry:
@@ -113,7 +104,6 @@ class Captured:
         self.executor = executor
         self._programs: OrderedDict[Any, list[_Entry]] = OrderedDict()
         self._latest: _Entry | None = None
-        self._surroundings = Surroundings(function)
         self._lock = new_lock(self, "_lock")
         self._dropped = 0
 
@@ -143,7 +133,7 @@ class Captured:
             )
         with self._lock:  # an interrupt finds no moment between taking it and the promise to give it back
             arrays: list[Any] = []
-            call = _Call(args, settings, arrays, mode, self._surroundings)
+            call = _Call(args, settings, arrays, mode)
             entry = self._latest
             if entry is None or not entry.call.is_like(call) or not entry.settings.hold(arrays):
                 entry = self._known(call, arrays)
@@ -159,25 +149,31 @@ class Captured:
             KeyError: there has been no such call.
         """
         arrays: list[Any] = []
-        entry = self._known(_Call(args, settings, arrays, current(), self._surroundings), arrays)
+        entry = self._known(_Call(args, settings, arrays, current()), arrays)
         if entry is None:
             raise KeyError(f"{self!r} has no program for these arguments: call it once")
         return entry.program
 
     def _known(self, call: _Call, arrays: Sequence[Any]) -> _Entry | None:
         key = call.key()
-        for entry in self._programs.get(key, ()):
+        entries = self._programs.get(key, [])
+        for entry in entries:
             if entry.settings.hold(arrays):
+                entries.remove(entry)
+                entries.append(entry)
                 self._programs.move_to_end(key)
                 return entry
         return None
 
     def _recorded(self, call: _Call, args: tuple[Any, ...], named: dict[str, Any], arrays: Sequence[Any]) -> Any:
         """The result of a call of a new kind, after which its program is known."""
-        found = taken(self.function, self.executor, self.name, args, named, arrays)
-        things = [*found.met, *call.things]
-        settings = Settings(things, found.gradients, found.facts, self._surroundings.inner())
-        self._programs.setdefault(call.key(), []).append(_Entry(call, settings, found.program))
+        ran, things = Observer(self.function), [self.function, *call.things]
+        before = Surroundings(ran, things)
+        found = taken(ran, self.executor, self.name, args, named, arrays)
+        around = Surroundings(ran, [*things, *found.met], before)
+        settings = Settings(around, found.gradients, found.facts)
+        self._latest = _Entry(call, settings, found.program)
+        self._programs.setdefault(call.key(), []).append(self._latest)
         self._programs.move_to_end(call.key())
         self._make_room()
         return found.result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from numbers import Number
 from operator import is_
@@ -104,13 +104,13 @@ _BITS = ((int, int.__index__), (float, float.hex), (complex, complex.__repr__))
 
 def contents(things: Iterable[Any]) -> list[Any]:
     """What is inside those that anybody can change without a word: containers, objects, small arrays."""
-    return [_Inside(thing) for thing in things if is_open(thing)]
+    return [*map(_Inside, things)]
 
 
 OURS = (f"{__name__.partition('.')[0]}.", "numpy.")
 _CONTAINERS = (list, dict, set, deque, bytearray)
 _ARRAYS = (np.ndarray, array)
-_CLOSED = (FunctionType, ModuleType, MethodType, Tensor, np.random.Generator)
+_CLOSED = (type, FunctionType, ModuleType, MethodType, Tensor, np.random.Generator)
 _BARE = {*_CONTAINERS, tuple, *_ARRAYS}
 _open: dict[type, bool] = {}
 
@@ -122,8 +122,6 @@ def is_open(thing: Any) -> bool:
         return any(issubclass(type(part), _ARRAYS) for part in thing)
     if issubclass(kind, _ARRAYS):
         return len(_numbers(thing)) > 0
-    if issubclass(kind, type):
-        return _is_users(thing)
     if kind not in _open:
         shown = "__dict__" in dir(kind) or _lineage(kind)[1]
         silent = not (tells(kind) or issubclass(kind, _CLOSED) or kind.__module__.startswith(OURS))
@@ -177,12 +175,12 @@ def _numbers(array: Any) -> bytes:
 
 
 class _Inside:
-    """What a container, class, object or small array holds, one level deep."""
+    """What a container, object or small array holds, one level deep."""
 
     __slots__ = ("names", "values")
 
     def __init__(self, thing: Any) -> None:
-        kind = type(thing)
+        kind: Any = type(thing)
         self.names: list[Any] = []
         held: list[Any] = []
         if kind is dict or issubclass(kind, dict):
@@ -193,9 +191,9 @@ class _Inside:
         elif issubclass(kind, (*_CONTAINERS, tuple)):
             held += thing
         if kind not in _BARE:
-            for names, values in _attributes(thing):
-                self.names += names
-                held += values
+            slots, attributes = _lineage(kind)[1], own(thing)
+            self.names += (*slots, *attributes)
+            held += (*[_slot(slot, thing) for slot in slots.values()], *attributes.values())
         self.values = [(_numbers(part) or part) if issubclass(type(part), _ARRAYS) else part for part in held]
 
     def __eq__(self, other: object) -> bool:
@@ -205,24 +203,6 @@ class _Inside:
         return len(mine) == len(theirs) and (
             all(map(is_, mine, theirs)) or all(told(a) == told(b) for a, b in zip(mine, theirs, strict=True))
         )
-
-    def __hash__(self) -> int:
-        return hash((*self.names, *map(told, self.values)))
-
-
-def _attributes(thing: Any) -> Iterator[tuple[Iterable[str], Iterable[Any]]]:
-    """The names and values of those of an object or a class, and of what it has from the user's classes."""
-    kind: Any = type(thing)
-    classes, slots = _lineage(kind)
-    if issubclass(kind, type):
-        classes = [*classes, *_lineage(thing)[0]]
-    for each in classes:
-        yield vars(each), vars(each).values()
-    if slots:
-        yield slots, [_slot(slot, thing) for slot in slots.values()]
-    if not issubclass(kind, type):
-        held = own(thing)
-        yield held, held.values()
 
 
 def _slot(slot: MemberDescriptorType, thing: Any) -> Any:

@@ -82,6 +82,10 @@ class Module(Checked):
         super().__setattr__(name, value)
         changed()
 
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        changed()
+
     def _recorded(self, x: Any, recorder: Recorder) -> Any:
         recorder.enter(self)
         try:

@@ -10,7 +10,8 @@ import numpy as np
 
 from tinygrad_bn.capturing.inplace import InPlace
 from tinygrad_bn.capturing.keys import users_classes
-from tinygrad_bn.capturing.surroundings import Settings
+from tinygrad_bn.capturing.observing import Observer
+from tinygrad_bn.capturing.surroundings import Settings, Surroundings
 from tinygrad_bn.mode import NOTHING_TO_UNDO, undone_on_error
 from tinygrad_bn.optimizers.penalties import constrained
 from tinygrad_bn.variables import Parameter, Variable, side_by_side, written
@@ -63,17 +64,23 @@ class StepInPlace:
     def _plan(self, learned: tuple[Parameter, ...]) -> None:
         """Find the updates that make up a step; they are good until the text changes or a variable is moved."""
         if self._around is None and users_classes(type(self.optimizer)):
-            self._around = Settings([self.optimizer])  # and what its text refers to
-        found = [
-            update
-            for kind, positions in kinds(self.optimizer, learned).items()
-            for update in self._updates(learned, positions, *kind)
-        ]
+            ran = Observer(self._found)
+            found = ran(learned)
+            self._around = Settings(Surroundings(ran, [self.optimizer]))  # and what its text looks up
+        else:
+            found = self._found(learned)
         if self._moves != Variable.moves:  # others have moved some since, or this has just now
             self._plans.clear()
             self._moves = Variable.moves
         self._plans[learned] = found
         self._runs_text = any(rule.copies for rule in self._rules.values())  # NumPy's calls in place do not fail
+
+    def _found(self, learned: tuple[Parameter, ...]) -> list[Update]:
+        return [
+            update
+            for kind, positions in kinds(self.optimizer, learned).items()
+            for update in self._updates(learned, positions, *kind)
+        ]
 
     def _updates(
         self, learned: tuple[Parameter, ...], positions: list[int], dtype: np.dtype[Any], decays: bool
