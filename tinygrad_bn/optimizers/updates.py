@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
 
     from tinygrad_bn.optimizers.base import Optimizer
 
-_SMALL = 2**13
+_SMALL = 2**14
 """Up to so many elements, bringing a gradient to the others costs less than the calls of an update of its own."""
 
 Row = tuple[Variable, ...]
