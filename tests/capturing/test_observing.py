@@ -474,3 +474,49 @@ def test_nobody_traces_afterwards():
         with contextlib.suppress(AttributeError):
             tg.capture(step)(X)
         assert sys.gettrace() is before
+
+
+def test_the_text_of_a_class_that_the_step_makes_is_observed_too():
+    @tg.capture
+    def step(x):
+        class Scale:
+            by = K
+
+        return x * Scale.by
+
+    for number in (2.0, 3.0):
+        to(number)
+        assert step(X).value.tolist() == [[number] * 3]
+
+
+def test_what_cython_compiled_may_be_named(monkeypatch):
+    monkeypatch.setitem(globals(), "draws", [np.random.default_rng, np.random.default_rng(0).normal, np.random.rand])
+    w = tg.Parameter([1.0])
+
+    def helper():
+        return [np.random.default_rng, draws[0], draws[1]]  # noqa: F821
+
+    for thing in draws:  # noqa: F821
+
+        @tg.capture
+        def step(x, made=thing, holder=types.SimpleNamespace(draw=thing)):  # noqa: B008
+            w.assign(w + 1)
+            return x * len(helper()) if made is holder.draw else x
+
+        assert step(X).value.tolist() == step(X).value.tolist() == [[3.0] * 3]
+        assert len(step.programs) == 1
+
+
+def test_who_turns_the_tracing_off_is_recorded_anew():
+    @tg.capture
+    def step(x):
+        sys.settrace(None)
+        return direct(x)
+
+    before = sys.gettrace()
+    try:
+        for number in (2.0, 3.0):
+            to(number)
+            assert step(X).value.tolist() == [[number] * 3]
+    finally:
+        sys.settrace(before)

@@ -124,7 +124,7 @@ def is_open(thing: Any) -> bool:
         return len(_numbers(thing)) > 0
     if kind not in _open:
         shown = "__dict__" in dir(kind) or _lineage(kind)[1]
-        silent = not (tells(kind) or issubclass(kind, _CLOSED) or kind.__module__.startswith(OURS))
+        silent = not (tells(kind) or issubclass(kind, _CLOSED) or _home(kind).startswith(OURS))
         _open[kind] = issubclass(kind, (*_CONTAINERS, tuple)) or bool(silent and shown)
     return _open[kind]
 
@@ -134,7 +134,7 @@ def tells(kind: type) -> bool:
 
     It is our `__setattr__` that calls it. A user's class on top of ours hands on to it, and any other does not know.
     """
-    return any("__setattr__" in vars(base) and base.__module__.startswith(OURS) for base in kind.__mro__)
+    return any("__setattr__" in vars(base) and _home(base).startswith(OURS) for base in kind.__mro__)
 
 
 FEW = 16
@@ -143,7 +143,12 @@ FEW = 16
 
 def _is_users(kind: type) -> bool:
     """Whether a class is neither ours nor of Python's library, whose objects keep caches."""
-    return not kind.__module__.startswith(OURS) and kind.__module__.partition(".")[0] not in sys.stdlib_module_names
+    return not _home(kind).startswith(OURS) and _home(kind).partition(".")[0] not in sys.stdlib_module_names
+
+
+def _home(kind: type) -> str:
+    """The module that a class says it is of; of what Cython compiled, which may say nothing, one as closed as ours."""
+    return kind.__module__ if isinstance(kind.__module__, str) else OURS[0]
 
 
 @cache

@@ -32,6 +32,9 @@ class Text:
 class Observer:
     """Runs a function, and is told of each call in it by Python's tracing.
 
+    Attributes:
+        saw_all: whether it was told of all: not if somebody has turned the tracing off.
+
     The user's texts are all but ours, those of Python's library, and those of installed packages from which neither the
     function comes nor a layer, a loss or the like.
     """
@@ -40,6 +43,7 @@ class Observer:
         self._function = function
         self._homes: set[str] = set()
         self._before: Any = None
+        self.saw_all = True
         self._others: dict[int, CodeType] = {}
         self._texts: dict[tuple[int, int], Text] = {}
         self._owners: dict[int, weakref.ref[Any]] = {}
@@ -54,6 +58,7 @@ class Observer:
             sys.settrace(self._called)
             return self._function(*args, **named)
         finally:
+            self.saw_all = sys.gettrace() == self._called
             if sys.gettrace() in (self._called, None):
                 sys.settrace(self._before)
 
@@ -112,7 +117,7 @@ class Observer:
     def _is_users(self, code: CodeType, table: dict[str, Any], owner: Any) -> bool:
         name = str(table.get("__name__"))
         package = name.partition(".")[0]
-        if not code.co_flags & _FUNCTION or f"{name}.".startswith(OURS) or package in sys.stdlib_module_names:
+        if code.co_name == "<module>" or f"{name}.".startswith(OURS) or package in sys.stdlib_module_names:
             return False
         if tells(type(owner)):
             self._homes.add(package)
@@ -129,10 +134,6 @@ def _functions(function: Any) -> list[FunctionType]:
     inner = _functions(own(function)["__wrapped__"]) if "__wrapped__" in own(function) else []
     called: Any = function if issubclass(kind, FunctionType) else kind.__call__
     return [called, *inner] if issubclass(type(called), FunctionType) else inner
-
-
-_FUNCTION = 1
-"""The flag of a code that is a function's, and not that of a module or of a class."""
 
 
 def _closure(function: FunctionType) -> tuple[int, ...]:

@@ -42,8 +42,8 @@ class Surroundings:
         self._follow(ran.hidden(self._functions))
         self._known = self._look()
         self._inside = contents(self._open)
-        if before is not None and not before.hold():
-            self._known.append(object())  # the step itself moves on what it looks up: no later call is like it
+        if before is not None and not (ran.saw_all and before.hold()):
+            self._known.append(object())  # nobody knows all, or the step moves it on: no later call is like this one
 
     def hold(self) -> bool:
         """Whether all is as it was."""
