@@ -520,3 +520,51 @@ def test_who_turns_the_tracing_off_is_recorded_anew():
             assert step(X).value.tolist() == [[number] * 3]
     finally:
         sys.settrace(before)
+
+
+class Trainer:
+    def __init__(self, model):
+        self.model, self.steps, self.losses, self.scale = model, 0, [], 1.0
+        self.step = tg.capture(self.loss)
+
+    def loss(self, x):
+        return tg.mean(self.model(x)) * self.scale
+
+
+class Counting(tg.Module):
+    scale = 1.0
+
+    def forward(self, x):
+        return x * self.scale
+
+
+@pytest.mark.parametrize("make", [Counting, lambda: tg.Sequential([Counting()])], ids=["own", "ours"])
+def test_what_no_text_of_the_step_reads_is_no_news(make):
+    trainer = Trainer(make())
+    for number in range(3):
+        trainer.losses.append(trainer.step(X).item())
+        trainer.steps, trainer.model.steps, trainer.model.best = number, number, f"epoch {number}"
+    assert len(trainer.step.programs) == 1
+    trainer.scale = 2.0
+    assert trainer.step(X).item() == 2.0
+    inner = trainer.model if isinstance(trainer.model, Counting) else trainer.model.layers[0]
+    inner.scale = 3.0
+    assert trainer.step(X).item() == 6.0
+
+
+def test_what_a_text_may_ask_for_by_any_name_is():
+    thing = types.SimpleNamespace(k0=2.0, k1=3.0)
+
+    class Own:
+        k0, k1 = 2.0, 3.0
+
+        def __init__(self):
+            self.k1 = 3.0
+
+    own, number = Own(), 1
+    step = tg.capture(lambda x: x * getattr(own, f"k{number}") * getattr(thing, f"k{number}"))
+    assert step(X).value[0, 0] == 9.0
+    own.k1 = 4.0
+    assert step(X).value[0, 0] == 12.0
+    thing.k1 = 5.0
+    assert step(X).value[0, 0] == 20.0

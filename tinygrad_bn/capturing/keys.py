@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import cache
 from numbers import Number
 from operator import is_
@@ -102,9 +102,13 @@ def told(thing: Any) -> Any:
 _BITS = ((int, int.__index__), (float, float.hex), (complex, complex.__repr__))
 
 
-def contents(things: Iterable[Any]) -> list[Any]:
-    """What is inside those that anybody can change without a word: containers, objects, small arrays."""
-    return [*map(_Inside, things)]
+def contents(things: Iterable[Any], asked: Container[str] | None) -> list[Any]:
+    """What is inside those that anybody can change without a word: containers, objects, small arrays.
+
+    Of objects whose classes are all the user's, only the attributes of the names asked for matter, where these are
+    known: no other text than the user's reads them.
+    """
+    return [_Inside(thing, asked) for thing in things]
 
 
 OURS = (f"{__name__.partition('.')[0]}.", "numpy.")
@@ -184,7 +188,7 @@ class _Inside:
 
     __slots__ = ("names", "values")
 
-    def __init__(self, thing: Any) -> None:
+    def __init__(self, thing: Any, asked: Container[str] | None) -> None:
         kind: Any = type(thing)
         self.names: list[Any] = []
         held: list[Any] = []
@@ -196,9 +200,11 @@ class _Inside:
         elif issubclass(kind, (*_CONTAINERS, tuple)):
             held += thing
         if kind not in _BARE:
-            slots, attributes = _lineage(kind)[1], own(thing)
-            self.names += (*slots, *attributes)
-            held += (*[_slot(slot, thing) for slot in slots.values()], *attributes.values())
+            attributes = own(thing) | {name: _slot(slot, thing) for name, slot in _lineage(kind)[1].items()}
+            if asked is not None and _is_read_by_users_alone(kind):
+                attributes = {name: value for name, value in attributes.items() if name in asked}
+            self.names += attributes
+            held += attributes.values()
         self.values = [(_numbers(part) or part) if issubclass(type(part), _ARRAYS) else part for part in held]
 
     def __eq__(self, other: object) -> bool:
@@ -208,6 +214,13 @@ class _Inside:
         return len(mine) == len(theirs) and (
             all(map(is_, mine, theirs)) or all(told(a) == told(b) for a, b in zip(mine, theirs, strict=True))
         )
+
+
+@cache
+def _is_read_by_users_alone(kind: Any) -> bool:
+    """Whether all classes that a class descends from are the user's, of no installed package."""
+    files = [getattr(sys.modules.get(_home(base)), "__file__", None) or "" for base in kind.__mro__[:-1]]
+    return len(users_classes(kind)) == len(files) and not any("-packages" in file for file in files)
 
 
 def _slot(slot: MemberDescriptorType, thing: Any) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
 from operator import is_
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from tinygrad_bn import mode
 from tinygrad_bn.capturing.keys import OURS, contents, is_open, own, tells, told, users_classes
 from tinygrad_bn.capturing.observing import Observer, content, names
+from tinygrad_bn.names import arguments
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.variables import Parameter
 
@@ -23,6 +24,8 @@ class Surroundings:
 
     Attributes:
         things: the modules, optimizers, Tensors and the like among it, which do tell.
+        named: the names that the texts speak of.
+        asked: those that they ask objects for; None where that may be any.
     """
 
     def __init__(self, ran: Observer, things: Iterable[Any], before: Surroundings | None = None) -> None:
@@ -34,14 +37,15 @@ class Surroundings:
         self._open: list[Any] = []
         self._met: dict[int, Any] = {}
         self._ran = {id(text.code) for text in ran.texts()}
-        self._asked = {name for text in ran.texts() for name in text.code.co_names}
+        self.named = {name for text in ran.texts() for name in (*text.code.co_names, *_strings(text.code.co_consts))}
+        self.asked = None if self.named & _ANYTHING else self.named
         self._follow([*things, *ran.owners()])
         for text in ran.texts():
             variables, modules = names(text.code)
             self._follow([*self._compared(text.table, variables), *map(sys.modules.get, modules)])
         self._follow(ran.hidden(self._functions))
         self._known = self._look()
-        self._inside = contents(self._open)
+        self._inside = contents(self._open, self.asked)
         if before is not None and not (ran.saw_all and before.hold()):
             self._known.append(object())  # nobody knows all, or the step moves it on: no later call is like this one
 
@@ -53,7 +57,7 @@ class Surroundings:
                 all(map(is_, now, self._known)) or [*map(told, now)] == [*map(told, self._known)]
             ):
                 return False
-        return not self._open or contents(self._open) == self._inside
+        return not self._open or contents(self._open, self.asked) == self._inside
 
     def _look(self) -> list[Any]:
         found = [table.get(name) for table, name in self._variables.values()]
@@ -92,7 +96,7 @@ class Surroundings:
             return [*inside, *(thing.__defaults__ or ()), *map(content, cells)]
         if issubclass(kind, ModuleType):
             library = thing.__name__.partition(".")[0] in sys.stdlib_module_names
-            return [] if library else self._compared(vars(thing), self._asked & vars(thing).keys())
+            return [] if library else self._compared(vars(thing), self.named & vars(thing).keys())
         if issubclass(kind, type):
             users = [*users_classes(kind), *users_classes(thing)]
             if not any(each is thing for each in users):
@@ -108,6 +112,18 @@ class Surroundings:
 
 
 _FUNCTIONS = (FunctionType, MethodType, partial)
+_ANYTHING = {"getattr", "vars", "dir", "attrgetter", "asdict", "astuple", "fields", "replace", "copy", "deepcopy"}
+_ANYTHING |= {"dump", "dumps", "eval", "exec", "__dict__", "__slots__", "__getattribute__"}
+"""Who names one of these may ask an object for attributes that no text names."""
+
+
+def _strings(constants: Iterable[Any]) -> Iterator[str]:
+    """Those among the constants of a text: names that it may give to getattr, or match."""
+    for constant in constants:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, tuple):
+            yield from _strings(constant)
 
 
 def _wrapped(thing: Any) -> list[Any]:
@@ -188,10 +204,29 @@ class Settings:
         seen: list[Any] = []
         for thing in self._things:
             kind, counting = type(thing), _counters(thing)
-            held = {name: _held(value) for name, value in own(thing).items() if name not in counting}
+            attributes = [(name, value) for name, value in own(thing).items() if name not in counting]
+            held = {name: _held(value) for name, value in attributes if self._matters(kind, name, value)}
             held.update({name: getattr(thing, name) for name in ("training", "_trainable") if hasattr(kind, name)})
             seen.append((kind, held))
         return [*seen, [(tensor.requires_grad, *map(told, _rules(tensor))) for tensor in self._tensors]]
+
+    def _matters(self, kind: type, name: str, value: Any) -> bool:
+        """Whether an attribute may be read in the step: not a number or a string that neither the user nor we know."""
+        asked = self._around.asked
+        return type(value) not in _PLAIN or asked is None or name in asked or name in _named_by_us(kind)
+
+
+_PLAIN = {int, float, bool, str, type(None)}
+
+
+@cache
+def _named_by_us(kind: Any) -> set[str]:
+    """The names that our classes know, from which a class descends: settings, attributes, what their texts speak of."""
+    ours = [base for base in kind.__mro__ if base not in users_classes(kind)]
+    held = [inside for base in ours for value in vars(base).values() for inside in (value, *_wrapped(value))]
+    texts = [value.__code__ for value in held if isinstance(value, FunctionType)]
+    spoken = {name for code in texts for name in (*code.co_names, *_strings(code.co_consts))}
+    return spoken.union(arguments(kind), *map(vars, ours))
 
 
 def _rules(tensor: Tensor) -> tuple[Any, ...]:
