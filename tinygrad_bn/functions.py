@@ -211,15 +211,17 @@ def arrayed(name: str, args: Sequence[Any], domain: Sequence[Domain] = (real,)) 
             return np.asarray(arg, np.result_type(*dtypes, array.flat[0].item()))
         return array.astype(np.float32) if beside_tensors and type(first) is float else array
 
-    came = " and ".join(map(_describe, args))
+    def came() -> str:
+        return " and ".join(map(_describe, args))
+
     try:
         arrays: tuple[Any, ...] = tuple(map(made, args, chain(domain, repeat(domain[-1]))))
     except OverflowError:
-        raise DtypeError(f"{name} expects numbers that the dtype of its arrays can hold; got {came}") from None
+        raise DtypeError(f"{name} expects numbers that the dtype of its arrays can hold; got {came()}") from None
     except ValueError:
-        raise ShapeError(f"{name} expects nested lists of equal lengths; got {came}") from None
+        raise ShapeError(f"{name} expects nested lists of equal lengths; got {came()}") from None
     except TypeError:
-        raise DtypeError(f"{name} expects numbers; got {came}") from None
+        raise DtypeError(f"{name} expects numbers; got {came()}") from None
     for arg, array in zip(args, arrays, strict=True):
         if array.dtype.kind not in NUMBERS and not isinstance(arg, np.ndarray):
             raise DtypeError(f"{name} expects numbers; got {arg!r:.80} of type {type(arg).__name__}")

@@ -172,8 +172,9 @@ class Journal:
 
     def undo(self) -> None:
         """Bring everything back; an interrupt finds all or nothing of it done, for none comes between calls of C."""
-        calls = [call for _, undo in self._undo.values() for call in undo()]
-        deque(map(operator.call, calls), maxlen=0)
+        with using(journal=None):  # bringing back is no news for a journal around this one
+            calls = [call for _, undo in self._undo.values() for call in undo()]
+            deque(map(operator.call, calls), maxlen=0)
 
 
 @contextmanager
@@ -184,8 +185,7 @@ def frozen_state() -> Iterator[None]:
         with using(journal=journal):
             yield
     finally:
-        with using(journal=None):  # bringing back is no news for a journal around this one
-            journal.undo()
+        journal.undo()
 
 
 NOTHING_TO_UNDO: Final = nullcontext()
@@ -200,7 +200,6 @@ def undone_on_error() -> Iterator[None]:
         with using(journal=journal):
             yield
     except BaseException:
-        with using(journal=None):  # bringing back is no news for the journal around this one
-            journal.undo()
+        journal.undo()
         raise
     journal.hand_on(outer)

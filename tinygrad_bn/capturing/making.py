@@ -148,8 +148,7 @@ def _expect_nothing_kept(name: str, made: Sequence[Any], journal: Journal) -> No
 
 def _undo(journal: Journal, recording: Recording | None) -> None:
     """Bring variables, generators and gradients back to what they were before the recording."""
-    with using(journal=None):
-        journal.undo()
+    journal.undo()
     for leaf, (before, _) in recording.gradients.items() if recording is not None else ():
         leaf._grad = before
 

@@ -205,12 +205,12 @@ class Settings:
         for thing in self._things:
             kind, counting = type(thing), _counters(thing)
             attributes = [(name, value) for name, value in own(thing).items() if name not in counting]
-            held = {name: _held(value) for name, value in attributes if self._matters(kind, name, value)}
+            held = {name: _held(value) for name, value in attributes if self._is_read(kind, name, value)}
             held.update({name: getattr(thing, name) for name in ("training", "_trainable") if hasattr(kind, name)})
             seen.append((kind, held))
         return [*seen, [(tensor.requires_grad, *map(told, _rules(tensor))) for tensor in self._tensors]]
 
-    def _matters(self, kind: type, name: str, value: Any) -> bool:
+    def _is_read(self, kind: type, name: str, value: Any) -> bool:
         """Whether an attribute may be read in the step: not a number or a string that neither the user nor we know."""
         asked = self._around.asked
         return type(value) not in _PLAIN or asked is None or name in asked or name in _named_by_us(kind)

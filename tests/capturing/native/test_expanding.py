@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tests.capturing.native.flows import apart, flow_of
+from tests.capturing.native.flows import Training, apart, flow_of
 from tests.capturing.native.test_program import pytestmark  # noqa: F401
 from tests.ops.test_indexing import INDICES, X
 from tinygrad_bn.capturing.captured import capture
@@ -236,19 +236,9 @@ def test_the_replay_of_a_flow_runs_whether_or_not_c_has_been_written_of_it():
 
 
 def test_no_step_of_one_element_each_shows_the_memory_of_another():
-    model, optimizer = tg.Sequential([Dense(10, activation="elu"), BatchNormalization(), Dense(3)]), SGD(0.1)
-    loss_of = tg.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    @capture
-    def step(x, y):
-        loss = loss_of(y, model(x))
-        loss.backward()
-        optimizer.step(model.parameters())
-        model.zero_grad()
-        return loss
-
-    step(np.ones((8, 4), np.float32), np.zeros(8, int))
-    steps = expanded(step.programs[0].flow).steps
+    layers = [Dense(10, activation="elu"), BatchNormalization(), Dense(3)]
+    training = Training(lambda: layers, 4, 3, 8, SGD)
+    steps = expanded(flow_of(training.step, training.x, training.y)).steps
     assert [step for step in steps if step.view is not None and step.is_elementwise] == []
 
 
