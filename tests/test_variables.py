@@ -9,9 +9,10 @@ import pytest
 import tinygrad_bn as tg
 from tinygrad_bn import ops
 from tinygrad_bn.errors import DtypeError, ShapeError, StaleGraphError
+from tinygrad_bn.memory import LINE, address
 from tinygrad_bn.mode import frozen_state, using
 from tinygrad_bn.recorders import Recorder
-from tinygrad_bn.variables import State, Variable
+from tinygrad_bn.variables import State, Variable, side_by_side
 
 START = np.arange(1.0, 7.0).reshape(2, 3)
 
@@ -135,6 +136,28 @@ def test_assign_takes_views_of_the_variable_itself():
     w = parameter()
     w.assign(w[::-1])
     np.testing.assert_array_equal(w, START[::-1])
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_assign_leaves_what_is_not_true_in_where_as_it_was(captured):
+    w, even = parameter(), START % 2 == 0
+
+    def update(x):
+        w.assign(x, where=tg.remainder(x, 2.0) == 0)
+        w.assign(w + 1.0, where=even)
+
+    (tg.capture(update, executor="numpy") if captured else update)(tg.tensor(START))
+    np.testing.assert_array_equal(w, np.where(even, START + 1.0, START))
+    w.assign(tg.tensor(np.full((2, 3), np.nan)), where=tg.tensor(~even) if captured else ~even)
+    np.testing.assert_array_equal(w, np.where(even, START + 1.0, np.nan))
+
+
+@pytest.mark.parametrize("where", [np.ones((2, 3)), np.ones(3, bool), [True], False, None])
+def test_assign_says_what_where_has_to_be(where):
+    w = parameter()
+    with pytest.raises(ShapeError, match=r"W expects where to be an array of truths of shape \(2, 3\); got"):
+        w.assign(2 * START, where=where)
+    np.testing.assert_array_equal(w, START)
 
 
 @pytest.mark.parametrize(
@@ -333,3 +356,13 @@ def test_frozen_state_brings_values_back_and_tells_those_who_remember():
 def test_ops_see_a_variable_as_any_tensor():
     w = parameter()
     assert ops.sum(w).requires_grad and ops.matmul(np.ones((1, 2)), w).requires_grad
+
+
+def test_variables_side_by_side_begin_on_a_cache_line_and_are_found_again():
+    a, b = Variable(np.arange(3.0)), Variable(np.arange(3.0, 7.0).reshape(2, 2))
+    flat = side_by_side([a, b])
+    assert address(flat) % LINE == 0 and np.shares_memory(flat, b.value)
+    np.testing.assert_array_equal(flat, np.arange(7.0))
+    assert address(side_by_side([a, b])) == address(flat)
+    np.testing.assert_array_equal(side_by_side([b]), np.arange(3.0, 7.0))
+    assert side_by_side([b, a]) is None and side_by_side([a, Variable(np.ones(2))]) is None

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from tinygrad_bn import ops
 from tinygrad_bn.errors import DtypeError, ShapeError
-from tinygrad_bn.memory import address
+from tinygrad_bn.memory import address, aligned
 from tinygrad_bn.mode import changed, current
 from tinygrad_bn.names import checked
 from tinygrad_bn.tensors import Tensor, Version, as_array, next_serial
@@ -42,27 +43,32 @@ class Variable(Tensor):
         self.name = name
         self.path: str | None = None
 
-    def assign(self, data: Any, writer: str = "assign") -> None:
+    def assign(self, data: Any, writer: str = "assign", *, where: Any = True) -> None:
         """Replace the values; no gradient flows from the old or into the new ones.
 
         Args:
             data: a Tensor or array of this shape, or a number for all elements; it is cast to this dtype.
             writer: who is writing, for the message to whoever still needed the old values.
+            where: a Tensor or array of truths, of this shape: the values stay as they are in the places of the others.
 
         Raises:
             ShapeError: `data` has another shape.
             DtypeError: `data` is floating and this is not.
         """
-        name = self.name or "assign"
+        name, own = self.name or "assign", self.value
         value = data.value if isinstance(data, Tensor) else as_array(data, name=name)
-        if value.shape != self.shape and value.ndim:
-            raise ShapeError(f"{name} expects values of shape {self.shape}; got {value.shape}")
-        if value.dtype is not self.dtype and not np.can_cast(value.dtype, self.dtype, "same_kind"):
-            raise DtypeError(f"{name} expects values that can be cast to {self.dtype}; got {value.dtype}")
+        if value.shape != own.shape and value.ndim:
+            raise ShapeError(f"{name} expects values of shape {own.shape}; got {value.shape}")
+        if value.dtype is not own.dtype and not np.can_cast(value.dtype, own.dtype, "same_kind"):
+            raise DtypeError(f"{name} expects values that can be cast to {own.dtype}; got {value.dtype}")
+        if where is not True and (getattr(where, "dtype", None) != np.bool or where.shape != own.shape):
+            raise ShapeError(f"{name} expects where to be an array of truths of shape {own.shape}; got {where!r:.80}")
         recorder = current().recorder
-        if recorder is not None and not recorder.assigned(self, data, writer):
-            return
-        np.copyto(self.writing(writer), value, casting="same_kind")
+        if recorder is not None:
+            data = data if where is True else ops.where(where, data, self)
+            if not recorder.assigned(self, data, writer):
+                return
+        np.copyto(self.writing(writer), value, "same_kind", where.value if isinstance(where, Tensor) else where)
 
     def writing(self, writer: str) -> NDArray[Any]:
         """The memory of the values, which `writer` is about to change: all who remember them are told."""
@@ -173,7 +179,8 @@ def side_by_side(variables: Sequence[Variable]) -> NDArray[Any] | None:
     """
     values = [variable.value for variable in variables]
     if all(value.base is None and value.flags.c_contiguous for value in values):
-        flat = np.concatenate([value.ravel() for value in values])
+        flat = aligned(sum(value.nbytes for value in values)).view(values[0].dtype)
+        np.concatenate([value.ravel() for value in values], out=flat)
         start = 0
         for variable, value in zip(variables, values, strict=True):
             _move(variable, flat[start : start + value.size].reshape(value.shape))
@@ -195,15 +202,14 @@ def _move(variable: Variable, memory: NDArray[Any]) -> None:
 def adjacent(variables: Sequence[Variable]) -> NDArray[Any] | None:
     """The flat array that the values of these lie in one after the other, or None where they do not."""
     values = [variable.value for variable in variables]
-    home = values[0].base
-    if home is None or home.ndim != 1:
-        return None
-    start = place = (address(values[0]) - address(home)) // home.itemsize
+    home, start = values[0].base, address(values[0])
+    end = start
     for value in values:
-        if value.base is not home or address(value) != address(home) + place * home.itemsize:
+        if home is None or value.base is not home or address(value) != end:
             return None
-        place += value.size
-    return home[start:place]
+        end += value.nbytes
+    dtype = values[0].dtype
+    return np.ndarray(((end - start) // dtype.itemsize,), dtype, home, start - address(home))
 
 
 def _remade(

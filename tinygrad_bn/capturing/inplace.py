@@ -15,6 +15,7 @@ import numpy as np
 from tinygrad_bn.capturing.dialect import KEYWORD
 from tinygrad_bn.capturing.reading import Ref, Text, Unreadable, read
 from tinygrad_bn.errors import ShapeError
+from tinygrad_bn.memory import aligned
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
     from numpy.typing import NDArray
@@ -97,7 +98,7 @@ class InPlace:
         """Memory shared by all targets of a dtype, since they are updated one after the other."""
         memory = self._scratch.get((target.dtype, place))
         if memory is None or memory.size < target.size:
-            memory = self._scratch[target.dtype, place] = np.empty(target.size, target.dtype)
+            memory = self._scratch[target.dtype, place] = aligned(target.nbytes).view(target.dtype)
         return memory[: target.size].reshape(target.shape)
 
 

@@ -192,18 +192,16 @@ class BatchNormalization(_Normalization):
         """Move the averages towards the statistics of this batch, except where those are not finite."""
         mean: Any = self.moving_mean
         variance: Any = self.moving_variance
-        if current().recorder is None:  # nobody watches: on plain arrays the same text takes half the time
-            x, x_hat, mean, variance = (
-                each.value if isinstance(each, Tensor) else each for each in (x, x_hat, mean, variance)
-            )
-        n = x.size // variance.size
+        if isinstance(x, Tensor) and current().recorder is None:  # nobody watches: plain arrays take half the time
+            x, x_hat, mean, variance = x.value, x_hat.value, mean.value, variance.value
         new_mean, new_variance = moments(x, x_hat, axis=self._over)
         if self.unbiased:
+            n = x.size // variance.size
             new_variance = new_variance * (n / max(n - 1, 1))
-        finite = ops.isfinite(new_variance).reshape(self._shape)  # it is not where the mean is not
+        finite = np.isfinite(new_variance).reshape(self._shape)  # it is not where the mean is not
         for average, old, new in ((self.moving_mean, mean, new_mean), (self.moving_variance, variance, new_variance)):
-            step = ops.where(finite, new.reshape(self._shape) - old, 0.0)
-            average.assign(old + (1 - self.momentum) * step, type(self).__name__)
+            moved = old + (1 - self.momentum) * (new.reshape(self._shape) - old)
+            average.assign(moved, type(self).__name__, where=finite)
 
 
 class LayerNormalization(_Normalization):

@@ -84,7 +84,9 @@ def elu(x: Array, /, alpha: float = 1.0) -> Array:
     if alpha < 0:
         raise SettingError(f"elu expects alpha >= 0; got {alpha!r}")
     x = floats(x)
-    below = alpha * np.expm1(np.minimum(x, zeros_like(x)))
+    below = np.expm1(np.minimum(x, zeros_like(x)))
+    if alpha != 1:
+        below = alpha * below
     return np.maximum(x, below) if alpha <= 1 else np.maximum(x, zeros_like(x)) + below  # the first is one pass less
 
 

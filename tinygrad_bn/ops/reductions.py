@@ -92,19 +92,31 @@ def summed(x: Array, axis: Axis, keepdims: bool) -> Array:
     Along a long one the product would round more than NumPy's sum does. A narrow matrix goes to a BLAS's kernels for
     few columns, and OpenBLAS's reported, of finite numbers, that one of them was invalid.
     """
-    if x.ndim != 2 or axis not in _ALONG or x.dtype.char not in "fd":
+    product = _product_with_ones(x.shape, axis, x.dtype)
+    if product is None:
         return np.add.reduce(x, axis=axis, keepdims=keepdims)
-    columns = _ALONG[axis]
-    rows, width = x.shape
-    if rows < _NARROW or width < _NARROW or (rows if columns else width) > _LONG:
-        return np.add.reduce(x, axis=axis, keepdims=keepdims)
-    sums = np.dot(ones(rows, x.dtype), x) if columns else x.dot(ones(width, x.dtype))
-    return sums.reshape((1, -1) if columns else (-1, 1)) if keepdims else sums
+    weights, of_columns, kept_shape = product
+    sums = np.dot(weights, x) if of_columns else x.dot(weights)
+    return sums.reshape(kept_shape) if keepdims else sums
 
 
 _NARROW = 9
 _LONG = 4096
-_ALONG: dict[Any, bool] = {0: True, (0,): True, 1: False, -1: False, (1,): False, (-1,): False}
+
+
+@lru_cache(maxsize=256)
+def _product_with_ones(
+    shape: tuple[int, ...], axis: Axis, dtype: np.dtype[Any]
+) -> tuple[Array, bool, tuple[int, ...]] | None:
+    """The ones, whether columns are summed, and the shape with the axis kept; None where NumPy's sum is better."""
+    if len(shape) != 2 or dtype.char not in "fd" or axis not in (0, 1, -1, (0,), (1,), (-1,)):
+        return None
+    kept_shape = kept(shape, axis)
+    of_columns = kept_shape[0] == 1
+    length = shape[0] if of_columns else shape[1]
+    if min(shape) < _NARROW or length > _LONG:
+        return None
+    return ones(length, dtype), of_columns, kept_shape
 
 
 _wide = (Case((9, 10), axis=0), Case((9, 10), axis=-1))
@@ -160,7 +172,7 @@ def spread_to(g: Array, x: Array) -> Array:
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """sum(x) / n over the n values along `axis`, which `keepdims` leaves behind with length 1."""
     x = floats(x)
-    if x.dtype == np.float16:  # whose sums would soon be too large, or too coarse to grow
+    if x.dtype.char == "e":  # float16, whose sums would soon be too large, or too coarse to grow
         sums = np.add.reduce(x, axis=axis, dtype=np.float32, keepdims=keepdims)
         return (sums / np.float32(count(x, axis))).astype(np.float16)
     return summed(x, axis, keepdims) / count(x, axis)

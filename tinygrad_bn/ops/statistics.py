@@ -184,10 +184,9 @@ def standardize(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> 
 @standardize.defvjp
 def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
     """Both statistics depend on x, so g loses its mean and its component along y."""
-    along = g - mean(g, axis=axis, keepdims=True) - y * mean(g * y, axis=axis, keepdims=True)
-    if taken := residuals.kept(y):
-        return along / np.sqrt(taken[1] + epsilon)
-    return along / deviation(x, axis=axis, epsilon=epsilon)
+    taken = residuals.kept(y)
+    spread = np.sqrt(taken[1] + epsilon) if taken else deviation(x, axis=axis, epsilon=epsilon)
+    return (g - mean(g, axis=axis, keepdims=True) - y * mean(g * y, axis=axis, keepdims=True)) / spread
 
 
 def moments(x: Array, y: Array, *, axis: int | tuple[int, ...]) -> tuple[Array, ...]:

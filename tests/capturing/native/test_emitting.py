@@ -39,7 +39,7 @@ def test_memory_is_named_after_all_that_it_holds(text):
     assert "sum_then_standardize[i] = standardize;" in text
     assert re.search(r"float \*const standardize = .*; /\* 1 x 96, layers\.1, where sum was \*/", text)
     for body in re.findall(r"^LOOP .*?^}", text, re.MULTILINE | re.DOTALL):
-        for buffer, value in re.findall(r"(\w+)\[[^=]*\] = (\w+);", body):  # what is written where it is read
+        for buffer, value in re.findall(r"(\w+)\[[^=\n]*\] = (\w+);", body):  # what is written where it is read
             if f"const float *restrict {buffer}" not in body and re.search(rf"= .*\b{buffer}\[", body):
                 assert _stem(value) in map(_stem, buffer.split("_then_")), (buffer, value)
 
