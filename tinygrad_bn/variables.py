@@ -202,10 +202,12 @@ def _move(variable: Variable, memory: NDArray[Any]) -> None:
 def adjacent(variables: Sequence[Variable]) -> NDArray[Any] | None:
     """The flat array that the values of these lie in one after the other, or None where they do not."""
     values = [variable.value for variable in variables]
-    home, start = values[0].base, address(values[0])
-    end = start
+    home = values[0].base
+    if home is None:
+        return None
+    start = end = address(values[0])
     for value in values:
-        if home is None or value.base is not home or address(value) != end:
+        if value.base is not home or address(value) != end:
             return None
         end += value.nbytes
     dtype = values[0].dtype
