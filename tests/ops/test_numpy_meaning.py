@@ -119,6 +119,16 @@ def test_bounds_go_by_both_of_numpys_names():
         tg.clip(X, a_min=0, min=0)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_list_of_bounds_takes_the_dtype_of_what_it_bounds_also_where_both_are_equal(dtype):
+    bounds = [0.1, 0.7]
+    for x in (np.array(bounds, dtype), tg.tensor(np.array(bounds, dtype), requires_grad=True)):
+        assert_same(tg.clip(x, bounds, tuple(bounds)), np.array(bounds, dtype))
+    tg.clip(x, bounds, bounds).sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0]
+    assert_same(tg.clip(np.array([0, 3]), [0.5, 0.5]), np.array([0.5, 3.0]))
+
+
 def test_a_bound_that_no_integer_of_the_dtype_is_beyond_bounds_nothing():
     x = np.array([0, 3, 255], np.uint8)
     for array in (x, tg.tensor(x)):

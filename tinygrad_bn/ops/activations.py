@@ -40,7 +40,13 @@ relu.defvjp(lambda g, y, x: g * (y > 0))
     reference=lambda x, alpha: np.where(x > 0, x, alpha * x),
 )
 def leaky_relu(x: Array, /, alpha: float = 0.3) -> Array:
-    """x where x > 0, else alpha * x.  Reference: Maas et al. (2013)."""
+    """x where x > 0, else alpha * x, for one alpha.  Reference: Maas et al. (2013).
+
+    Raises:
+        ValueError: `alpha` is not one number; for several there is `prelu`.
+    """
+    if not isinstance(alpha, (int, float)):
+        raise SettingError(f"leaky_relu expects alpha to be one number; got {alpha!r:.80}. For several there is prelu")
     x = floats(x)
     return np.maximum(x, zeros_like(x)) + alpha * np.minimum(x, zeros_like(x))
 

@@ -105,13 +105,13 @@ negative_part.defvjp(lambda g, y, x: g * (x <= 0))
 def clip(x: Array, /, a_min: Array | None = None, a_max: Array | None = None) -> Array:
     """min(max(x, a_min), a_max), either bound left out by None; at the bounds the derivative is 1.
 
-    A bound may be an array, and may be called min or max, as in NumPy. For bounds that need a gradient of their own
-    there are `maximum` and `minimum`.
+    A bound may be an array, and may be called min or max, as in NumPy; a list takes the dtype of a floating x. For
+    bounds that need a gradient of their own there are `maximum` and `minimum`.
     """
     if a_min is not None:
-        x = np.maximum(x, max(a_min, np.iinfo(x.dtype).min) if _counts(x, a_min) else a_min)
+        x = np.maximum(x, max(a_min, np.iinfo(x.dtype).min) if _counts(x, a_min) else _beside(x, a_min))
     if a_max is not None:
-        x = np.minimum(x, min(a_max, np.iinfo(x.dtype).max) if _counts(x, a_max) else a_max)
+        x = np.minimum(x, min(a_max, np.iinfo(x.dtype).max) if _counts(x, a_max) else _beside(x, a_max))
     return x
 
 
@@ -120,11 +120,16 @@ def _counts(x: Array, bound: Array) -> bool:
     return type(bound) is int and x.dtype.kind in "iu"
 
 
+def _beside(x: Array, bound: Array) -> Array:
+    """The bound in the dtype in which it is compared with x."""
+    return np.asarray(bound, x.dtype) if isinstance(bound, (list, tuple)) and x.dtype.kind == "f" else bound
+
+
 @clip.defvjp
 def _(g: Array, y: Array, x: Array, *, a_min: Array | None, a_max: Array | None) -> Array:
     if a_min is not None:
-        g = g * (x >= a_min)
-    return g if a_max is None else g * (x <= a_max)
+        g = g * (x >= _beside(x, a_min))
+    return g if a_max is None else g * (x <= _beside(x, a_max))
 
 
 @primitive(domain=(boolean, real), reference=lambda c, x, y: np.choose(c.astype(int), [y, x]))
