@@ -4,7 +4,7 @@ A file whose name begins with an underscore is what several contenders share. A 
 
     prepare(workload) -> step            step() trains once on the workload's data and returns the loss, if there is one
     anew(workload) -> first              first() compiles the step again, and runs it once
-    fit(workload) -> epoch               epoch(x, y, shuffle) goes once through the data and returns the mean loss
+    fit(workload) -> train               train(x, y, epochs, shuffle) returns the mean loss of the last epoch
     functions, recorded(function, x)     the framework's functions by name, and a function run so that it can be
                                          differentiated: the answer, called, gives the gradient at x
     constant(x)                          an array as the framework's, by which nothing is differentiated

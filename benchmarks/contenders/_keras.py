@@ -40,12 +40,12 @@ def prepare(workload: Workload) -> Callable[[], float]:
     return lambda: float(model.train_on_batch(x, labels))
 
 
-def fit(workload: Workload) -> Callable[[Any, Any, bool], float]:
-    """An epoch of `fit`."""
+def fit(workload: Workload) -> Callable[[Any, Any, int, bool], float]:
+    """Epochs of `fit`."""
     model = network(workload)
 
-    def epoch(x: Any, labels: Any, shuffle: bool) -> float:
-        history = model.fit(x, labels, batch_size=workload.batch, shuffle=shuffle, verbose=0)
+    def train(x: Any, labels: Any, epochs: int, shuffle: bool) -> float:
+        history = model.fit(x, labels, batch_size=workload.batch, epochs=epochs, shuffle=shuffle, verbose=0)
         return float(history.history["loss"][-1])
 
-    return epoch
+    return train

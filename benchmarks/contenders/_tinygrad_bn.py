@@ -65,26 +65,29 @@ def captured_anew(workload: Workload, executor: str) -> Callable[[], float]:
     return lambda: tg.capture(step, executor=executor)(inputs, labels).item()
 
 
-def fitting(workload: Workload, executor: str) -> Callable[[Any, Any, bool], float]:
-    """An epoch of `fit`."""
+def fitting(workload: Workload, executor: str) -> Callable[[Any, Any, int, bool], float]:
+    """Epochs of `fit`."""
     model = network(workload)
     model.compile(optimizer(workload), tg.losses.SparseCategoricalCrossentropy(from_logits=True))
 
-    def epoch(x: Any, labels: Any, shuffle: bool) -> float:
-        history = model.fit(x, labels, batch_size=workload.batch, shuffle=shuffle, verbose=0, executor=executor)
+    def train(x: Any, labels: Any, epochs: int, shuffle: bool) -> float:
+        history = model.fit(
+            x, labels, batch_size=workload.batch, epochs=epochs, shuffle=shuffle, verbose=0, executor=executor
+        )
         return float(history.history["loss"][-1])
 
-    return epoch
+    return train
 
 
-def looping(workload: Workload, step: Callable[[Any, Any], Any]) -> Callable[[Any, Any, bool], float]:
-    """An epoch of nothing but steps, over the rows as they stand."""
+def looping(workload: Workload, step: Callable[[Any, Any], Any]) -> Callable[[Any, Any, int, bool], float]:
+    """Epochs of nothing but steps, over the rows as they stand."""
 
-    def epoch(x: Any, labels: Any, shuffle: bool) -> float:
-        total = 0.0
-        for start in range(0, len(x), workload.batch):
-            rows = slice(start, start + workload.batch)
-            total += step(x[rows], labels[rows]).item() * len(labels[rows])
+    def train(x: Any, labels: Any, epochs: int, shuffle: bool) -> float:
+        for _ in range(epochs):
+            total = 0.0
+            for start in range(0, len(x), workload.batch):
+                rows = slice(start, start + workload.batch)
+                total += step(x[rows], labels[rows]).item() * len(labels[rows])
         return total / len(x)
 
-    return epoch
+    return train

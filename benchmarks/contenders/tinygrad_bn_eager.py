@@ -24,13 +24,13 @@ def prepare(workload: Workload) -> Callable[[], float]:
     return lambda: step(inputs, labels).item()
 
 
-def fit(workload: Workload) -> Callable[[Any, Any, bool], float]:
-    """An epoch of `fit`."""
+def fit(workload: Workload) -> Callable[[Any, Any, int, bool], float]:
+    """Epochs of `fit`."""
     return fitting(workload, "eager")
 
 
-def loop(workload: Workload) -> Callable[[Any, Any, bool], float]:
-    """An epoch of nothing but steps."""
+def loop(workload: Workload) -> Callable[[Any, Any, int, bool], float]:
+    """Epochs of nothing but steps."""
     return looping(workload, learning(workload))
 
 

@@ -20,11 +20,11 @@ def anew(workload: Workload) -> Callable[[], float]:
     return captured_anew(workload, "numpy")
 
 
-def fit(workload: Workload) -> Callable[[Any, Any, bool], float]:
-    """An epoch of `fit`."""
+def fit(workload: Workload) -> Callable[[Any, Any, int, bool], float]:
+    """Epochs of `fit`."""
     return fitting(workload, "numpy")
 
 
-def loop(workload: Workload) -> Callable[[Any, Any, bool], float]:
-    """An epoch of nothing but steps."""
+def loop(workload: Workload) -> Callable[[Any, Any, int, bool], float]:
+    """Epochs of nothing but steps."""
     return looping(workload, tg.capture(learning(workload), executor="numpy"))

@@ -180,6 +180,7 @@ class Settings:
         self._gradients, self._facts = gradients, facts
         self._around = around
         self._epoch = mode.epoch()
+        self._seen: dict[int, tuple[list[Any], Any]] = {}
         self._known = self._look()
 
     def hold(self, arrays: Sequence[Any] = ()) -> bool:
@@ -201,14 +202,20 @@ class Settings:
         return True
 
     def _look(self) -> list[Any]:
-        seen: list[Any] = []
-        for thing in self._things:
-            kind, counting = type(thing), _counters(thing)
-            attributes = [(name, value) for name, value in own(thing).items() if name not in counting]
-            held = {name: _held(value) for name, value in attributes if self._is_read(kind, name, value)}
-            held.update({name: getattr(thing, name) for name in ("training", "_trainable") if hasattr(kind, name)})
-            seen.append((kind, held))
-        return [*seen, [(tensor.requires_grad, *map(told, _rules(tensor))) for tensor in self._tensors]]
+        for place, thing in enumerate(self._things):
+            at_a_glance = _at_a_glance(thing)
+            glance, _ = self._seen.get(place, ((), None))
+            if len(glance) != len(at_a_glance) or not all(map(is_, glance, at_a_glance)):
+                self._seen[place] = at_a_glance, self._looked_at(thing)
+        rules = [(tensor.requires_grad, *map(told, _rules(tensor))) for tensor in self._tensors]
+        return [*(looked for _, looked in self._seen.values()), rules]
+
+    def _looked_at(self, thing: Any) -> tuple[type, dict[str, Any]]:
+        kind, counting = type(thing), _counters(thing)
+        attributes = [(name, value) for name, value in own(thing).items() if name not in counting]
+        held = {name: _held(value) for name, value in attributes if self._is_read(kind, name, value)}
+        held.update({name: getattr(thing, name) for name in _MODES if hasattr(kind, name)})
+        return kind, held
 
     def _is_read(self, kind: type, name: str, value: Any) -> bool:
         """Whether an attribute may be read in the step: not a number or a string that neither the user nor we know."""
@@ -217,6 +224,16 @@ class Settings:
 
 
 _PLAIN = {int, float, bool, str, type(None)}
+_MODES = ("training", "_trainable")
+
+
+def _at_a_glance(thing: Any) -> list[Any]:
+    """The objects by which `_looked_at` tells what a thing holds: while these are the same, so is that."""
+    kind = type(thing)
+    seen: list[Any] = [kind]
+    for name, value in own(thing).items():
+        seen += (name, *value) if issubclass(type(value), list) else (name, value)
+    return seen + [getattr(thing, name) for name in _MODES if hasattr(kind, name)]
 
 
 @cache

@@ -44,8 +44,9 @@ def samples(name: str, data: Any, model: Module | None = None) -> NDArray[Any]:
     least, most = array.min(), array.max()
     if not (np.isfinite(least) and np.isfinite(most)):
         raise ValueError(f"{name} expects finite numbers; got {_first(~np.isfinite(array), array)}")
-    dtype = None if model is None else _dtype(model)
-    if dtype is not None and dtype.itemsize < array.itemsize and max(-least, most) > np.finfo(dtype).max:
+    largest = max(-least, most)
+    dtype = _dtype(model) if model is not None and largest > np.finfo(np.float16).max else None  # all hold the others
+    if dtype is not None and dtype.itemsize < array.itemsize and largest > np.finfo(dtype).max:
         too_large = np.abs(array) > np.finfo(dtype).max
         raise ValueError(
             f"{name} expects numbers that {dtype} can hold, in which the model computes; got {_first(too_large, array)}"
