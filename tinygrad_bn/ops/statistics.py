@@ -185,8 +185,8 @@ def standardize(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> 
 def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
     """Both statistics depend on x, so g loses its mean and its component along y."""
     taken = residuals.kept(y)
-    spread = np.sqrt(taken[1] + epsilon) if taken else deviation(x, axis=axis, epsilon=epsilon)
-    return (g - mean(g, axis=axis, keepdims=True) - y * mean(g * y, axis=axis, keepdims=True)) / spread
+    scale = np.sqrt(taken[1] + epsilon) if taken else deviation(x, axis=axis, epsilon=epsilon)
+    return (g - mean(g, axis=axis, keepdims=True) - y * mean(g * y, axis=axis, keepdims=True)) / scale
 
 
 def moments(x: Array, y: Array, *, axis: int | tuple[int, ...]) -> tuple[Array, ...]:
