@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,16 +122,17 @@ class Update:
     ) -> None:
         self.variables = [variable for row in rows for variable in row]
         self._run = program
-        self._targets, self._rates, self._positions = targets, list(rates), positions
+        self._targets, self._rates = targets, list(rates)
+        self._own: Callable[[Sequence[NDArray[Any]]], Any] = itemgetter(*positions)
         self._gathered = np.empty_like(targets[0]) if len(positions) > 1 else None
 
     def run(self, gradients: Sequence[NDArray[Any]], writer: str) -> None:
         """Overwrite the variables, in the name of `writer`."""
         if self._gathered is None:
-            gradient = gradients[self._positions[0]]
+            gradient = self._own(gradients)
         else:
             gradient = self._gathered
-            np.concatenate([gradients[position].reshape(-1) for position in self._positions], out=gradient)
+            np.concatenate(self._own(gradients), axis=None, out=gradient)
         written(self.variables, writer)
         self._run(*self._targets, gradient, *self._rates)
 
