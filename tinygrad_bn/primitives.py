@@ -93,7 +93,10 @@ class Primitive(Function[P]):
             raise self.explain(error, arrays, settings) from None
         if residuals.KEPT:
             residuals.forget(result)
-        return result if type(result) is _ndarray else self.as_array(result)
+        array = result if type(result) is _ndarray else self.as_array(result)
+        if array.dtype.kind not in NUMBERS:  # NumPy chooses between strings, too, or joins them
+            raise self.explain(TypeError(), arrays, settings)
+        return array
 
     def as_array(self, result: Any) -> Any:
         """What the forward gave, as an ndarray.

@@ -140,6 +140,10 @@ BROKEN = [
     ("set_random_seed('a')", SettingError, "set_random_seed expects an integer, at least 0; got 'a'"),
     ("dropout(M, 0.5, seed=-1)", SettingError, "seed expects an integer, at least 0; got -1"),
     ("norm(V, 3)", SettingError, "norm expects", "3"),
+    ("pad(M, 1, constant_values=None)", DtypeError, "pad expects", "constant_values=None"),
+    ("where(M > 0, M, 'a')", DtypeError, "where expects", "'a'"),
+    ("where(M > 0, M, None)", DtypeError, "where expects", "None"),
+    ("concatenate([V, ['a']])", DtypeError, "concatenate expects", "'a'"),
     ("leaky_relu(M, [0.1, 0.2, 0.3])", SettingError, "leaky_relu expects alpha to be one number", "prelu"),
     ("dropout(M, 0.5, rng=0)", TypeError, "rng expects a numpy.random.Generator", "got 0"),
     # names and numbers of arguments

@@ -148,6 +148,8 @@ def pad(x: Array, /, pad_width: Any, mode: str = "constant", constant_values: fl
     """
     if mode != "constant":
         raise SettingError(names.unknown("mode", mode, ["constant"], "pad()"))
+    if constant_values is None:  # in which NumPy sees NaN
+        raise TypeError
     return np.pad(x, np.broadcast_to(pad_width, (x.ndim, 2)), constant_values=constant_values)
 
 
