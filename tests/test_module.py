@@ -132,6 +132,26 @@ def test_parameters_before_building_say_what_to_do():
             ask(Row(layers.Dense(3), layers.Dense(4)))
 
 
+class Elsewhere(layers.Layer):
+    """Puts its parameters on another module when it is built."""
+
+    def __init__(self, other, **options):
+        super().__init__(**options)
+        self.other = other
+
+    def build(self, input_shape):
+        self.other.more = self.parameter("more", (2,), "zeros")
+        self.other.several = (self.parameter("one", (1,), "zeros"),)
+        super().build(input_shape)
+
+
+def test_what_a_layer_puts_on_a_module_before_it_is_found_at_once():
+    row, first = Row(), Module()
+    first.several = (1.0,)
+    row.first, row.last = first, Elsewhere(first, input_shape=(3,))
+    assert [path for path, _ in row.named_variables()] == ["first.several.0", "first.more"]
+
+
 class Counting(Module):
     def __init__(self):
         self.count = State(np.zeros(1))

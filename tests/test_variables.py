@@ -138,18 +138,28 @@ def test_assign_takes_views_of_the_variable_itself():
     np.testing.assert_array_equal(w, START[::-1])
 
 
-@pytest.mark.parametrize("captured", [False, True])
-def test_assign_leaves_what_is_not_true_in_where_as_it_was(captured):
+@pytest.mark.parametrize("executor", ["eager", "numpy", "native"])
+def test_assign_leaves_what_is_not_true_in_where_as_it_was(executor):
     w, even = parameter(), START % 2 == 0
 
+    @tg.capture(executor=executor)
     def update(x):
         w.assign(x, where=tg.remainder(x, 2.0) == 0)
         w.assign(w + 1.0, where=even)
 
-    (tg.capture(update, executor="numpy") if captured else update)(tg.tensor(START))
-    np.testing.assert_array_equal(w, np.where(even, START + 1.0, START))
-    w.assign(tg.tensor(np.full((2, 3), np.nan)), where=tg.tensor(~even) if captured else ~even)
+    for _ in range(3):
+        w.assign(-START)
+        update(tg.tensor(START))
+        np.testing.assert_array_equal(w, np.where(even, START + 1.0, -START))
+    w.assign(tg.tensor(np.full((2, 3), np.nan)), where=tg.tensor(~even))
     np.testing.assert_array_equal(w, np.where(even, START + 1.0, np.nan))
+
+
+def test_where_may_show_the_very_values_that_are_written():
+    bits = np.array([True, False, False, True, False])
+    s = State(bits)
+    s.assign(~bits, where=s[::-1])
+    np.testing.assert_array_equal(s, np.where(bits[::-1], ~bits, bits))
 
 
 @pytest.mark.parametrize("where", [np.ones((2, 3)), np.ones(3, bool), [True], False, None])

@@ -52,7 +52,7 @@ class Variable(Tensor):
             where: a Tensor or array of truths, of this shape: the values stay as they are in the places of the others.
 
         Raises:
-            ShapeError: `data` has another shape.
+            ShapeError: `data` has another shape, or `where` is no array of truths of this shape.
             DtypeError: `data` is floating and this is not.
         """
         name, own = self.name or "assign", self.value
@@ -68,7 +68,10 @@ class Variable(Tensor):
             data = data if where is True else ops.where(where, data, self)
             if not recorder.assigned(self, data, writer):
                 return
-        np.copyto(self.writing(writer), value, "same_kind", where.value if isinstance(where, Tensor) else where)
+        places = where.value if isinstance(where, Tensor) else where
+        if own.dtype == np.bool and where is not True:
+            places = places.copy()  # they may be these very values, and np.copyto would read what it has written
+        np.copyto(self.writing(writer), value, "same_kind", places)
 
     def writing(self, writer: str) -> NDArray[Any]:
         """The memory of the values, which `writer` is about to change: all who remember them are told."""

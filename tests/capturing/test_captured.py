@@ -1389,3 +1389,62 @@ def test_an_attribute_that_a_step_moves_on_is_refused():
     for _ in range(3):
         np.testing.assert_array_equal(step(X), 2 * X)
     assert len(step.programs) == 1
+
+
+class Held(tg.Module):
+    counters = ("log",)
+
+    def __init__(self, **held):
+        self.log = []
+        vars(self).update(held)
+
+    def forward(self, x):
+        held = {name: value for name, value in vars(self).items() if name != "log"}
+        return x * float(sum((1 + place) * len(repr(item)) for place, item in enumerate(held.items())))
+
+
+def listed(held):
+    held.a = [held.a]
+
+
+def moved_into_the_list_before(held):
+    held.a = [*held.a, "b", held.__dict__.pop("b")]
+
+
+def changed_in_the_list(held):
+    held.a[0] = 33
+
+
+@pytest.mark.parametrize(
+    ("change", "held"),
+    [
+        (listed, {"a": 2}),
+        (moved_into_the_list_before, {"a": [1], "b": 2}),
+        (changed_in_the_list, {"a": [1, 2]}),
+        (lambda held: held.a.append(held.a[0]), {"a": [1], "b": 2}),
+        (lambda held: vars(held).update(c=held.__dict__.pop("a")), {"a": 2}),
+    ],
+)
+def test_what_holds_the_same_things_in_another_way_is_recorded_anew(change, held):
+    net = Held(**held)
+    step = tg.capture(lambda x: net(x), executor="numpy")
+    for _ in range(2):
+        np.testing.assert_array_equal(step(X), net(X))
+    change(net)
+    tg.Module().told = None  # somebody sets something: now all are looked at
+    np.testing.assert_array_equal(step(X), net(X))
+
+
+def test_what_a_counter_has_held_is_not_kept():
+    class Thing:
+        pass
+
+    net, thing = Held(a=1), Thing()
+    net.log = [thing]
+    step = tg.capture(net)
+    step(X)
+    there = weakref.ref(thing)
+    net.log.clear()
+    del thing
+    gc.collect()
+    assert there() is None

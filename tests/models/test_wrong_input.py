@@ -55,6 +55,16 @@ def test_data(method, x, y, error, message):
     assert all(value.tobytes() == before[path].tobytes() for path, value in made.state_dict().items())
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_that_only_the_narrowest_dtype_cannot_hold(dtype):
+    made = tg.Sequential([Dense(4, activation="softmax", input_shape=(3,), dtype=np.float16)])
+    made.compile("sgd", "sparse_categorical_crossentropy")
+    x = np.zeros((10, 3), dtype)
+    x[4, 1] = -7e4
+    with pytest.raises(ValueError, match=r"x expects numbers that float16 can hold.*; got -70000.0 in row 4, column 1"):
+        made.fit(x, LABELS)
+
+
 @pytest.mark.parametrize(("x", "y", "error", "message"), DATA[:5])
 def test_validation_data(x, y, error, message):
     with pytest.raises(error, match=f"validation_data.*{message}"):

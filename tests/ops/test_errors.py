@@ -140,6 +140,8 @@ BROKEN = [
     ("set_random_seed('a')", SettingError, "set_random_seed expects an integer, at least 0; got 'a'"),
     ("dropout(M, 0.5, seed=-1)", SettingError, "seed expects an integer, at least 0; got -1"),
     ("norm(V, 3)", SettingError, "norm expects", "3"),
+    ("clip(M, [None, 0.5, 1.0])", DtypeError, "clip expects numeric arrays", "None"),
+    ("clip(M, ['0.5', '1', '2'])", DtypeError, "clip expects numeric arrays", "'0.5'"),
     ("pad(M, 1, constant_values=None)", DtypeError, "pad expects", "constant_values=None"),
     ("where(M > 0, M, 'a')", DtypeError, "where expects", "'a'"),
     ("where(M > 0, M, None)", DtypeError, "where expects", "None"),

@@ -229,10 +229,11 @@ _MODES = ("training", "_trainable")
 
 def _at_a_glance(thing: Any) -> list[Any]:
     """The objects by which `_looked_at` tells what a thing holds: while these are the same, so is that."""
-    kind = type(thing)
+    kind, counting = type(thing), _counters(thing)
     seen: list[Any] = [kind]
     for name, value in own(thing).items():
-        seen += (name, *value) if issubclass(type(value), list) else (name, value)
+        if name not in counting:
+            seen += (name, list, len(value), *value) if issubclass(type(value), list) else (name, value)
     return seen + [getattr(thing, name) for name in _MODES if hasattr(kind, name)]
 
 

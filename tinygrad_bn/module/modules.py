@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.errors import DtypeError, NotBuiltError, SettingError, ShapeError
-from tinygrad_bn.mode import changed, current, using
+from tinygrad_bn.mode import changed, current, epoch, using
 from tinygrad_bn.module.arrays import read_arrays, values, write_arrays
 from tinygrad_bn.module.settings import Checked, flag
 from tinygrad_bn.module.summary import Shape, Summary, spelled
@@ -155,12 +155,14 @@ class Module(Checked):
         Raises:
             NotBuiltError: a layer does not know its input shape yet, and so has none.
         """
-        variables: list[tuple[str, Variable]] = []
+        before, things = epoch(), []
         for path, found in walk(self):
-            if isinstance(found, Variable):
-                variables.append((path, found))
-            else:
-                found.ensure_built(path)  # the walk comes to what is built now
+            things.append((path, found))
+            if isinstance(found, Module):
+                found.ensure_built(path)
+        if epoch() != before:  # something was built, and may have put variables where the walk had been
+            things = list(walk(self))
+        variables = [(path, found) for path, found in things if isinstance(found, Variable)]
         recorder = current().recorder
         for path, variable in variables:
             variable.path = path

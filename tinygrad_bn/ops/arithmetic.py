@@ -122,7 +122,9 @@ def _counts(x: Array, bound: Array) -> bool:
 
 def _beside(x: Array, bound: Array) -> Array:
     """The bound in the dtype in which it is compared with x."""
-    return np.asarray(bound, x.dtype) if isinstance(bound, (list, tuple)) and x.dtype.kind == "f" else bound
+    if not isinstance(bound, (list, tuple)) or x.dtype.kind != "f":
+        return bound
+    return np.asarray(bound).astype(x.dtype, casting="same_kind")
 
 
 @clip.defvjp
