@@ -162,12 +162,42 @@ def test_where_may_show_the_very_values_that_are_written():
     np.testing.assert_array_equal(s, np.where(bits[::-1], ~bits, bits))
 
 
-@pytest.mark.parametrize("where", [np.ones((2, 3)), np.ones(3, bool), [True], False, None])
-def test_assign_says_what_where_has_to_be(where):
+@pytest.mark.parametrize(
+    ("where", "error", "message"),
+    [
+        (np.ones((2, 3)), DtypeError, "to be an array of truths; got float64"),
+        (np.ones(3, int), DtypeError, "to be an array of truths; got int64"),
+        (np.ones(3, bool), ShapeError, r"to have the shape \(2, 3\); got \(3,\)"),
+        ([True], DtypeError, "to be an array of truths; got list"),
+        (False, DtypeError, "to be an array of truths; got bool"),
+        (None, DtypeError, "to be an array of truths; got NoneType"),
+    ],
+)
+def test_assign_says_what_where_has_to_be(where, error, message):
     w = parameter()
-    with pytest.raises(ShapeError, match=r"W expects where to be an array of truths of shape \(2, 3\); got"):
-        w.assign(2 * START, where=where)
-    np.testing.assert_array_equal(w, START)
+    for assign in (w.assign, tg.capture(lambda data, where: w.assign(data, where=where))):
+        with pytest.raises(error, match=f"W expects where {message}"):
+            assign(2 * START, where=where)
+        np.testing.assert_array_equal(w, START)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (np.array([1, 2**53 + 1]), np.array([5, 6], np.uint64)),
+        (np.zeros(2, np.float32), np.array([2**60 + 2**36 + 1, 1])),
+        (np.zeros(2, np.float16), 0.1),
+    ],
+)
+def test_a_masked_assign_casts_as_any_and_touches_nothing_else(old, new):
+    mask = np.array([True, False])
+    eager, captured = State(old), State(old)
+    step = tg.capture(lambda data, mask: captured.assign(data, where=mask), executor="numpy")
+    for _ in range(2):
+        eager.assign(new, where=mask)
+        step(new, mask)
+        assert eager.value.tobytes() == captured.value.tobytes()
+    assert eager.value[1] == old[1]
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,8 @@ class Variable(Tensor):
             where: a Tensor or array of truths, of this shape: the values stay as they are in the places of the others.
 
         Raises:
-            ShapeError: `data` has another shape, or `where` is no array of truths of this shape.
-            DtypeError: `data` is floating and this is not.
+            ShapeError: `data` or `where` has another shape.
+            DtypeError: `data` is floating and this is not, or `where` is not made of truths.
         """
         name, own = self.name or "assign", self.value
         value = data.value if isinstance(data, Tensor) else as_array(data, name=name)
@@ -61,16 +61,22 @@ class Variable(Tensor):
             raise ShapeError(f"{name} expects values of shape {own.shape}; got {value.shape}")
         if value.dtype is not own.dtype and not np.can_cast(value.dtype, own.dtype, "same_kind"):
             raise DtypeError(f"{name} expects values that can be cast to {own.dtype}; got {value.dtype}")
-        if where is not True and (getattr(where, "dtype", None) != np.bool or where.shape != own.shape):
-            raise ShapeError(f"{name} expects where to be an array of truths of shape {own.shape}; got {where!r:.80}")
+        places = where.value if isinstance(where, Tensor) else where
+        if where is not True:
+            if getattr(places, "dtype", None) != np.bool:
+                came = getattr(places, "dtype", type(places).__name__)
+                raise DtypeError(f"{name} expects where to be an array of truths; got {came}")
+            if places.shape != own.shape:
+                raise ShapeError(f"{name} expects where to have the shape {own.shape}; got {places.shape}")
+            if own.dtype == np.bool:
+                places = places.copy()  # it may be these very values, and np.copyto would read what it has written
         recorder = current().recorder
         if recorder is not None:
-            data = data if where is True else ops.where(where, data, self)
+            if where is not True:
+                given = data if isinstance(data, Tensor) else value
+                data = ops.where(where, given if given.dtype == own.dtype else given.astype(own.dtype), self)
             if not recorder.assigned(self, data, writer):
                 return
-        places = where.value if isinstance(where, Tensor) else where
-        if own.dtype == np.bool and where is not True:
-            places = places.copy()  # they may be these very values, and np.copyto would read what it has written
         np.copyto(self.writing(writer), value, "same_kind", places)
 
     def writing(self, writer: str) -> NDArray[Any]:

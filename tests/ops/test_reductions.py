@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
+from tinygrad_bn.errors import DtypeError
 
 
 @pytest.mark.parametrize("axis", [1, (1,), ()])
@@ -20,6 +21,16 @@ def test_a_product_of_no_factors_is_1_and_keeps_its_graph():
     np.testing.assert_array_equal(product.numpy(), np.ones(3))
     assert (product.requires_grad, product.dtype) == (True, np.float32)
     assert tg.gradients(product.sum(), t).shape == (0, 3)
+
+
+@pytest.mark.parametrize("axis", [1.0, True, (1.0,), (True,), np.True_])
+@pytest.mark.parametrize("function", [tg.sum, tg.mean, tg.std])
+def test_what_is_no_axis_is_refused_whatever_was_asked_before(function, axis):
+    for x in (np.ones((3, 4)), np.ones((11, 12))):  # the second is summed by a product
+        for right in (1, (1,)):
+            assert function(x, axis=right).shape == x.shape[:1]
+        with pytest.raises(DtypeError, match="settings of their types"):
+            function(x, axis=axis)
 
 
 @pytest.mark.parametrize("axis", [None, 0, -1, ()])

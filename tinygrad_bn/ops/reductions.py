@@ -92,7 +92,8 @@ def summed(x: Array, axis: Axis, keepdims: bool) -> Array:
     Along a long one the product would round more than NumPy's sum does. A narrow matrix goes to a BLAS's kernels for
     few columns, and OpenBLAS's reported, of finite numbers, that one of them was invalid.
     """
-    product = _product_with_ones(x.shape, axis, x.dtype)
+    single = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
+    product = _product_with_ones(x.shape, single, x.dtype) if type(single) is int else None
     if product is None:
         return np.add.reduce(x, axis=axis, keepdims=keepdims)
     weights, of_columns, kept_shape = product
@@ -106,10 +107,10 @@ _LONG = 4096
 
 @lru_cache(maxsize=256)
 def _product_with_ones(
-    shape: tuple[int, ...], axis: Axis, dtype: np.dtype[Any]
+    shape: tuple[int, ...], axis: int, dtype: np.dtype[Any]
 ) -> tuple[Array, bool, tuple[int, ...]] | None:
     """The ones, whether columns are summed, and the shape with the axis kept; None where NumPy's sum is better."""
-    if len(shape) != 2 or dtype.char not in "fd" or axis not in (0, 1, -1, (0,), (1,), (-1,)):
+    if len(shape) != 2 or dtype.char not in "fd" or axis not in (0, 1, -1):
         return None
     kept_shape = kept(shape, axis)
     of_columns = kept_shape[0] == 1
