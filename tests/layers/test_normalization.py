@@ -610,3 +610,16 @@ def test_the_axis_of_a_built_normalization_is_settled():
     layer.adapt(np.ones((2, 4, 3)))
     with pytest.raises(ValueError, match=r"was built with axis=-1, which cannot be set to 1"):
         layer.axis = 1
+
+
+def test_half_precision_has_the_averages_of_a_replay():
+    x = tg.tensor((100 + 3 * np.random.default_rng(5).normal(size=(64, 12))).astype(np.float16))
+    seen = []
+    for executor in ("eager", "numpy"):
+        layer = tg.layers.BatchNormalization(dtype=np.float16, momentum=0.5)
+        step = tg.capture(layer, executor=executor)
+        for _ in range(3):
+            step(x)
+        seen.append([value.tobytes() for value in layer.state_dict().values()])
+    assert seen[0] == seen[1]
+    np.testing.assert_allclose(layer.moving_mean, 0.875 * x.numpy().mean(0, np.float64), rtol=2e-3)

@@ -11,16 +11,14 @@ from tinygrad_bn.domains import Case, away_from, distinct
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.ops.dtypes import floats
 from tinygrad_bn.ops.elementary import abs, sqrt, square
-from tinygrad_bn.ops.reductions import Axis, along, axis_cases, count, left, max, mean, not_empty, spread, sum, summed
+from tinygrad_bn.ops.reductions import Axis, along, axis_cases, count, left, max, mean, not_empty, spread, sum
 from tinygrad_bn.primitives import Array, derived, primitive
 
 _MANY = 1024
 """The mean of more values than this is taken once more, of what it leaves: a long sum in float32 loses digits."""
 
 
-def _mean(x: Array, axis: Axis, keepdims: bool = True) -> Array:
-    """`mean` as its forward has it, for the forwards here: without the way through the primitive."""
-    return summed(x, axis, keepdims) / count(x, axis)
+_mean = mean.forward  # for the forwards here: without the way through the primitive
 
 
 def _centred(x: Array, axis: Axis, mean: Callable[..., Array] = _mean) -> tuple[Array, Array]:
@@ -62,7 +60,7 @@ def std(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -
     """sqrt(var(x)) over `axis`, `ddof` as in `var` and `keepdims` as in `sum`; the derivative at a constant is 0."""
     x = floats(x)
     shifted = x - np.maximum.reduce(x, axis=axis, keepdims=True)  # a constant, whose mean may round, becomes all 0
-    total = np.add.reduce(np.square(shifted - _mean(shifted, axis)), axis=axis, keepdims=keepdims)
+    total = np.add.reduce(np.square(shifted - _mean(shifted, axis, keepdims=True)), axis=axis, keepdims=keepdims)
     return np.sqrt(total / _freedom(x, axis, ddof))
 
 
@@ -147,7 +145,7 @@ def deviation(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> Ar
     """sqrt(var(x) + epsilon) over `axis`, which stays behind with length 1."""
     if not epsilon >= 0:
         raise SettingError(f"deviation expects epsilon >= 0; got {epsilon!r}")
-    return np.sqrt(_mean(np.square(_centred(x, axis)[1]), axis) + epsilon)
+    return np.sqrt(_mean(np.square(_centred(x, axis)[1]), axis, keepdims=True) + epsilon)
 
 
 @deviation.defvjp
@@ -177,7 +175,7 @@ def standardize(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> 
     if not epsilon >= 0:
         raise SettingError(f"standardize expects epsilon >= 0; got {epsilon!r}")
     middle, centred = _centred(x, axis)
-    variance = _mean(np.square(centred), axis)
+    variance = _mean(np.square(centred), axis, keepdims=True)
     return residuals.keep(centred / np.sqrt(variance + epsilon), middle, variance)
 
 
