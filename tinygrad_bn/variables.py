@@ -61,15 +61,7 @@ class Variable(Tensor):
             raise ShapeError(f"{name} expects values of shape {own.shape}; got {value.shape}")
         if value.dtype is not own.dtype and not np.can_cast(value.dtype, own.dtype, "same_kind"):
             raise DtypeError(f"{name} expects values that can be cast to {own.dtype}; got {value.dtype}")
-        places = where.value if isinstance(where, Tensor) else where
-        if where is not True:
-            if getattr(places, "dtype", None) != np.bool:
-                came = getattr(places, "dtype", type(places).__name__)
-                raise DtypeError(f"{name} expects where to be an array of truths; got {came}")
-            if places.shape != own.shape:
-                raise ShapeError(f"{name} expects where to have the shape {own.shape}; got {places.shape}")
-            if own.dtype == np.bool:
-                places = places.copy()  # it may be these very values, and np.copyto would read what it has written
+        places = True if where is True else _mask(where, own, name)
         recorder = current().recorder
         if recorder is not None:
             if where is not True:
@@ -163,6 +155,17 @@ class State(Variable):
     def trainable(self) -> bool:
         """False: no optimizer learns it."""
         return False
+
+
+def _mask(where: Any, own: NDArray[Any], name: str) -> Any:
+    """The truths of `where`, if they go with the values `own` of the variable `name`. Raises as `assign`."""
+    places = where.value if isinstance(where, Tensor) else where
+    dtype = getattr(places, "dtype", None)
+    if dtype != np.bool:
+        raise DtypeError(f"{name} expects where to be an array of truths; got {dtype or type(places).__name__}")
+    if places.shape != own.shape:
+        raise ShapeError(f"{name} expects where to have the shape {own.shape}; got {places.shape}")
+    return places.copy() if own.dtype == np.bool else places  # it may show `own`, and is read while that is written
 
 
 def written(variables: Iterable[Variable], writer: str) -> None:
