@@ -166,12 +166,7 @@ class Settings:
         facts: Sequence[tuple[Callable[[], Any], Any]] = (),
     ) -> None:
         met = [thing for thing in around.things if tells(type(thing))]
-        met += [
-            value
-            for thing in met
-            for name, value in own(thing).items()
-            if tells(type(value)) and name not in _counters(thing)
-        ]
+        met += [value for thing in met for value in _attributes(thing).values() if tells(type(value))]
         asked = [*around.things, *(value for thing in met for value in own(thing).values())]
         self._tensors = list({id(each): each for each in asked if issubclass(type(each), Tensor)}.values())
         rules = [rule for tensor in self._tensors for rule in _rules(tensor)]
@@ -211,11 +206,9 @@ class Settings:
         return [*(looked for _, looked in self._seen.values()), rules]
 
     def _looked_at(self, thing: Any) -> tuple[type, dict[str, Any]]:
-        kind, counting = type(thing), _counters(thing)
-        attributes = [(name, value) for name, value in own(thing).items() if name not in counting]
+        kind, attributes = type(thing), _attributes(thing).items()
         held = {name: _held(value) for name, value in attributes if self._is_read(kind, name, value)}
-        held.update({name: getattr(thing, name) for name in _MODES if hasattr(kind, name)})
-        return kind, held
+        return kind, {**held, **_modes(thing)}
 
     def _is_read(self, kind: type, name: str, value: Any) -> bool:
         """Whether an attribute may be read in the step: not a number or a string that neither the user nor we know."""
@@ -224,17 +217,26 @@ class Settings:
 
 
 _PLAIN = {int, float, bool, str, type(None)}
-_MODES = ("training", "_trainable")
 
 
 def _at_a_glance(thing: Any) -> list[Any]:
     """The objects by which `_looked_at` tells what a thing holds: while these are the same, so is that."""
-    kind, counting = type(thing), _counters(thing)
-    seen: list[Any] = [kind]
-    for name, value in own(thing).items():
-        if name not in counting:
-            seen += (name, list, len(value), *value) if issubclass(type(value), list) else (name, value)
-    return seen + [getattr(thing, name) for name in _MODES if hasattr(kind, name)]
+    seen: list[Any] = [type(thing)]
+    for name, value in _attributes(thing).items():
+        seen += (name, list, len(value), *value) if issubclass(type(value), list) else (name, value)
+    return [*seen, *_modes(thing).values()]
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    """What a thing holds, but for the attributes that change whenever a module runs, as its class lists them."""
+    counters = getattr(type(thing), "counters", ())
+    counting = counters if type(counters) is tuple else ()
+    return {name: value for name, value in own(thing).items() if name not in counting}
+
+
+def _modes(thing: Any) -> dict[str, Any]:
+    """Whether a module is in training and trainable, which its class says where it does not say it itself."""
+    return {name: getattr(thing, name) for name in ("training", "_trainable") if hasattr(type(thing), name)}
 
 
 @cache
@@ -249,12 +251,6 @@ def _named_by_us(kind: Any) -> set[str]:
 
 def _rules(tensor: Tensor) -> tuple[Any, ...]:
     return (tensor.regularizer, tensor.constraint) if isinstance(tensor, Parameter) else ()
-
-
-def _counters(thing: Any) -> tuple[str, ...]:
-    """The names of the attributes that change whenever a module runs, as its class lists them."""
-    found = getattr(type(thing), "counters", ())
-    return found if type(found) is tuple else ()
 
 
 def _held(value: Any) -> Any:
