@@ -37,6 +37,11 @@ def ones(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return _filled(shape, dtype, 1)
 
 
+def number(value: float, dtype: np.dtype[Any]) -> Array:
+    """The number as an array of no dimensions, not to be written: NumPy computes faster with that than with a float."""
+    return _filled((), dtype, value)
+
+
 @lru_cache(maxsize=16)
 def arange(n: int) -> Array:
     """0, 1, ..., n - 1, not to be written."""

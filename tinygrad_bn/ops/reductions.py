@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_bn.domains import Case, boolean, distinct, interval
 from tinygrad_bn.errors import AxisError
 from tinygrad_bn.ops.arithmetic import astype, maximum
-from tinygrad_bn.ops.constants import full_like, ones
+from tinygrad_bn.ops.constants import full_like, number, ones
 from tinygrad_bn.ops.dtypes import factors, floats
 from tinygrad_bn.ops.elementary import exp
 from tinygrad_bn.ops.shape import concatenate, copy, flip
@@ -92,32 +92,53 @@ def summed(x: Array, axis: Axis, keepdims: bool) -> Array:
     Along a long one the product would round more than NumPy's sum does. A narrow matrix goes to a BLAS's kernels for
     few columns, and OpenBLAS's reported, of finite numbers, that one of them was invalid.
     """
-    single = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
-    product = _product_with_ones(x.shape, single, x.dtype) if type(single) is int else None
-    if product is None:
-        return np.add.reduce(x, axis=axis, keepdims=keepdims)
-    weights, of_columns, kept_shape = product
-    sums = np.dot(weights, x) if of_columns else x.dot(weights)
-    return sums.reshape(kept_shape) if keepdims else sums
+    product = _product_with_ones(x, axis)
+    return np.add.reduce(x, axis=axis, keepdims=keepdims) if product is None else product.sums(x, keepdims)
 
 
 _NARROW = 9
 _LONG = 4096
 
 
+class _WithOnes(NamedTuple):
+    """How the rows or columns of a matrix are summed by a product.
+
+    Attributes:
+        ones: what the matrix is multiplied by.
+        of_columns: whether columns are summed.
+        kept: the shape of the sums with the axis kept.
+        length: how many numbers there are in each sum.
+    """
+
+    ones: Array
+    of_columns: bool
+    kept: tuple[int, ...]
+    length: Array
+
+    def sums(self, x: Array, keepdims: bool) -> Array:
+        if self.of_columns:
+            sums = self.ones.dot(x) if type(x) is np.ndarray else np.dot(self.ones, x)  # a method is called faster
+        else:
+            sums = x.dot(self.ones)
+        return sums.reshape(self.kept) if keepdims else sums
+
+
+def _product_with_ones(x: Array, axis: Axis) -> _WithOnes | None:
+    """The product that sums x over `axis`; None where NumPy's sum is better."""
+    single = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
+    return _with_ones(x.shape, single, x.dtype) if type(single) is int else None
+
+
 @lru_cache(maxsize=256)
-def _product_with_ones(
-    shape: tuple[int, ...], axis: int, dtype: np.dtype[Any]
-) -> tuple[Array, bool, tuple[int, ...]] | None:
-    """The ones, whether columns are summed, and the shape with the axis kept; None where NumPy's sum is better."""
+def _with_ones(shape: tuple[int, ...], axis: int, dtype: np.dtype[Any]) -> _WithOnes | None:
     if len(shape) != 2 or dtype.char not in "fd" or axis not in (0, 1, -1):
         return None
     kept_shape = kept(shape, axis)
     of_columns = kept_shape[0] == 1
     length = shape[0] if of_columns else shape[1]
-    if min(shape) < _NARROW or length > _LONG:
+    if shape[0] < _NARROW or shape[1] < _NARROW or length > _LONG:
         return None
-    return ones(length, dtype), of_columns, kept_shape
+    return _WithOnes(ones(length, dtype), of_columns, kept_shape, number(length, dtype))
 
 
 _wide = (Case((9, 10), axis=0), Case((9, 10), axis=-1))
@@ -172,11 +193,14 @@ def spread_to(g: Array, x: Array) -> Array:
 @primitive(label="mean axis={axis}", cases=axis_cases, expects=not_empty)
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """sum(x) / n over the n values along `axis`, which `keepdims` leaves behind with length 1."""
+    product = _product_with_ones(x, axis)
+    if product is not None:
+        return product.sums(x, keepdims) / product.length
     x = floats(x)
     if x.dtype.char == "e":  # float16, whose sums would soon be too large, or too coarse to grow
         sums = np.add.reduce(x, axis=axis, dtype=np.float32, keepdims=keepdims)
         return (sums / np.float32(count(x, axis))).astype(np.float16)
-    return summed(x, axis, keepdims) / count(x, axis)
+    return np.add.reduce(x, axis=axis, keepdims=keepdims) / count(x, axis)
 
 
 mean.defvjp(lambda g, y, x, *, axis, keepdims: spread(g, x, axis) * full_like(x, 1 / count(x, axis)))

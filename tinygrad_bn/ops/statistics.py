@@ -23,10 +23,9 @@ _mean = mean.forward  # for the forwards here: without the way through the primi
 
 def _centred(x: Array, axis: Axis, mean: Callable[..., Array] = _mean) -> tuple[Array, Array]:
     """The mean of x over `axis`, and x less its mean."""
-    x = floats(x)
     middle = mean(x, axis, keepdims=True)
     centred = x - middle
-    if count(x, axis) > _MANY:
+    if x.size > _MANY * middle.size:
         missed = mean(centred, axis, keepdims=True)
         middle, centred = middle + missed, centred - missed
     return middle, centred
@@ -176,20 +175,21 @@ def standardize(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> 
         raise SettingError(f"standardize expects epsilon >= 0; got {epsilon!r}")
     middle, centred = _centred(x, axis)
     variance = _mean(np.square(centred), axis, keepdims=True)
-    return residuals.keep(centred / np.sqrt(variance + epsilon), middle, variance)
+    scale = np.sqrt(variance + epsilon)
+    return residuals.keep(centred / scale, middle, variance, scale)
 
 
 @standardize.defvjp
 def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
     """Both statistics depend on x, so g loses its mean and its component along y."""
     taken = residuals.kept(y)
-    scale = np.sqrt(taken[1] + epsilon) if taken else deviation(x, axis=axis, epsilon=epsilon)
+    scale = taken[2] if taken else deviation(x, axis=axis, epsilon=epsilon)
     return (g - mean(g, axis=axis, keepdims=True) - y * mean(g * y, axis=axis, keepdims=True)) / scale
 
 
 def moments(x: Array, y: Array, *, axis: int | tuple[int, ...]) -> tuple[Array, ...]:
     """Mean and biased variance of x over `axis`, which stays behind with length 1, as y = standardize(x) took them."""
     if taken := residuals.kept(y):
-        return taken
+        return taken[:2]
     middle, centred = _centred(x, axis, mean)
     return middle, mean(square(centred), axis, keepdims=True)
