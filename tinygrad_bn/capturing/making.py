@@ -78,7 +78,6 @@ def _recorded(
             raise recording.refusal
         recording.expect_generators_kept(journal)
         _expect_no_strangers(name, recording)
-        _expect_no_aliases(name, recording, arrays)
         results = [leaf for leaf in leaves(result) if isinstance(leaf, (Tensor, np.ndarray))]
         handed = [value if isinstance(value, Tensor) else Tensor(value) for value in results]
         recording.expect_present(handed)
@@ -90,6 +89,7 @@ def _recorded(
         flow = lowered(recording, [*tensors, *inherited.values()], [*handed, *(gradient for _, gradient in left)])
         owners = [owner for owner, _ in left]
         program = Program(simplified(flow), executor, result, owners, cleared, list(inherited), name)
+        program.expect_apart([tensor.value for tensor in tensors])
     except BaseException:
         _undo(journal, recording)
         raise
@@ -116,19 +116,6 @@ def _expect_no_strangers(name: str, recording: Recording) -> None:
                 raise CaptureError(
                     f"{name} uses a Tensor of shape {tensor.shape} that was computed before the call"
                     f"{f', {event.place}' if isinstance(event, Made) else ''}: pass it as an argument"
-                )
-
-
-def _expect_no_aliases(name: str, recording: Recording, arrays: Sequence[Any]) -> None:
-    """Raise if an argument is the memory of a variable, which the step may change."""
-    for position, array in enumerate(arrays):
-        value = array.value if isinstance(array, Tensor) else array
-        for variable in recording.variables():
-            if np.may_share_memory(value, variable.value):
-                raise CaptureError(
-                    f"argument {position} of {name} shares its memory with "
-                    f"{variable.name or 'a variable'} of shape {variable.shape}, which the step uses: "
-                    "pass a .copy(), or let the step reach the variable through its module"
                 )
 
 

@@ -62,14 +62,14 @@ class Program:
         if self._inherited:
             values += [arrays[place]._grad.value for place in self._inherited]
         if self.flow.reread:
-            self._expect_apart(values)
+            self.expect_apart(values)
         results = self._runner.run(values)
         if not self._owners:
             return self.handed(results, (), arrays)
         count = len(results) - len(self._owners)
         return self.handed(results[:count], results[count:], arrays)
 
-    def _expect_apart(self, values: Sequence[NDArray[Any]]) -> None:
+    def expect_apart(self, values: Sequence[NDArray[Any]]) -> None:
         """Raise if an argument would show, where it is read again, what has been written to a variable by then.
 
         Mostly the owners of memory tell; where a view shows that of somebody other than NumPy, its address does.
