@@ -4,7 +4,7 @@ A file whose name begins with an underscore is what several contenders share. A 
 
     prepare(workload) -> step            step() trains once on the workload's data and returns the loss, if there is one
     anew(workload) -> first              first() compiles the step again, and runs it once
-    fit(workload) -> train               train(x, y, epochs, shuffle) returns the mean loss of the last epoch
+    fit, loop(workload) -> Train         trains for some epochs, as its users do or by nothing but steps
     functions, recorded(function, x)     the framework's functions by name, and a function run so that it can be
                                          differentiated: the answer, called, gives the gradient at x
     constant(x)                          an array as the framework's, by which nothing is differentiated
@@ -12,8 +12,12 @@ A file whose name begins with an underscore is what several contenders share. A 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any, TypeAlias
+
+Train: TypeAlias = Callable[[Any, Any, int, bool], float]
+"""x, y, epochs, shuffle: the mean loss of the last epoch."""
 
 _PACKAGES = {
     "torch_eager": ("torch",),

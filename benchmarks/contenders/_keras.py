@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from benchmarks.contenders import Train
 from benchmarks.workloads import Workload
 
 
@@ -40,7 +41,7 @@ def prepare(workload: Workload) -> Callable[[], float]:
     return lambda: float(model.train_on_batch(x, labels))
 
 
-def fit(workload: Workload) -> Callable[[Any, Any, int, bool], float]:
+def fit(workload: Workload) -> Train:
     """Epochs of `fit`."""
     model = network(workload)
 

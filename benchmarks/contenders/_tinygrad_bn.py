@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tinygrad_bn as tg
+from benchmarks.contenders import Train
 from benchmarks.workloads import Workload
 
 
@@ -65,7 +66,7 @@ def captured_anew(workload: Workload, executor: str) -> Callable[[], float]:
     return lambda: tg.capture(step, executor=executor)(inputs, labels).item()
 
 
-def fitting(workload: Workload, executor: str) -> Callable[[Any, Any, int, bool], float]:
+def fitting(workload: Workload, executor: str) -> Train:
     """Epochs of `fit`."""
     model = network(workload)
     model.compile(optimizer(workload), tg.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -79,7 +80,7 @@ def fitting(workload: Workload, executor: str) -> Callable[[Any, Any, int, bool]
     return train
 
 
-def looping(workload: Workload, step: Callable[[Any, Any], Any]) -> Callable[[Any, Any, int, bool], float]:
+def looping(workload: Workload, step: Callable[[Any, Any], Any]) -> Train:
     """Epochs of nothing but steps, over the rows as they stand."""
 
     def train(x: Any, labels: Any, epochs: int, shuffle: bool) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tinygrad_bn as tg
+from benchmarks.contenders import Train
 from benchmarks.contenders._tinygrad_bn import fitting, learning, looping
 from benchmarks.workloads import Workload
 
@@ -24,12 +25,12 @@ def prepare(workload: Workload) -> Callable[[], float]:
     return lambda: step(inputs, labels).item()
 
 
-def fit(workload: Workload) -> Callable[[Any, Any, int, bool], float]:
+def fit(workload: Workload) -> Train:
     """Epochs of `fit`."""
     return fitting(workload, "eager")
 
 
-def loop(workload: Workload) -> Callable[[Any, Any, int, bool], float]:
+def loop(workload: Workload) -> Train:
     """Epochs of nothing but steps."""
     return looping(workload, learning(workload))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import tinygrad_bn as tg
+from benchmarks.contenders import Train
 from benchmarks.contenders._tinygrad_bn import captured, captured_anew, fitting, learning, looping
 from benchmarks.workloads import Workload
 
@@ -23,11 +23,11 @@ def anew(workload: Workload) -> Callable[[], float]:
     return captured_anew(workload, "native")
 
 
-def fit(workload: Workload) -> Callable[[Any, Any, int, bool], float]:
+def fit(workload: Workload) -> Train:
     """Epochs of `fit`."""
     return fitting(workload, "native")
 
 
-def loop(workload: Workload) -> Callable[[Any, Any, int, bool], float]:
+def loop(workload: Workload) -> Train:
     """Epochs of nothing but steps."""
     return looping(workload, tg.capture(learning(workload), executor="native"))
