@@ -72,6 +72,41 @@ def test_other_settings_or_shapes_are_another_block(difference):
     assert not repeats(draw(y, fold=True).graph)
 
 
+UNSEEN = {
+    "epsilon": lambda i: tg.layers.BatchNormalization(epsilon=1e-3 * 10**i),
+    "the rate of dropout": lambda i: tg.layers.Dropout(0.1 + 0.2 * i),
+    "the bounds of a slope": lambda i: tg.layers.RReLU(0.1, 0.2 + 0.1 * i),
+    "an axis": lambda i: tg.layers.Activation(lambda x: tg.softmax(x, axis=i)),
+    "numbers of an array": lambda i: tg.layers.Activation(lambda x: x * np.full(4, 1.0 + i, np.float32)),
+    "late digits of a number": lambda i: tg.layers.Activation(lambda x: x * (1.0 + 1e-8 * i)),
+    "indices": lambda i: tg.layers.Activation(lambda x: tg.take(x, [i, 1, 2, 3], axis=1)),
+}
+
+
+@pytest.mark.parametrize("layer", UNSEEN.values(), ids=UNSEEN)
+def test_settings_and_numbers_that_the_picture_leaves_out_tell_blocks_apart_too(layer):
+    def read(*which):
+        return draw(tg.Sequential([layer(i) for i in which]), batch(features=4), fold=True).graph
+
+    assert not repeats(read(0, 1))
+    assert [times for _, times in repeats(read(1, 1))] == [2]
+
+
+def test_numbers_tell_the_steps_of_a_program_apart():
+    def read(*factors):
+        @tg.capture
+        def step(x):
+            for factor in factors:
+                x = tg.tanh(tg.sum(x * factor, axis=-1, keepdims=True) * np.full(4, factor, np.float32))
+            return x
+
+        step(batch(features=4))
+        return draw(step.program(batch(features=4)), fold=True).graph
+
+    assert not repeats(read(2.0, 3.0))
+    assert [times for _, times in repeats(read(2.0, 2.0))] == [2]
+
+
 def test_blocks_that_are_fed_from_different_places_are_not_a_run():
     y, others = tg.tensor([1.0, 2.0], requires_grad=True), [tg.tensor([3.0, 4.0]) for _ in range(3)]
     for other in others:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 import tinygrad_bn as tg
-from tests.drawing.nets import Affine, Centre, Chain, Selu, batch, deep
+from tests.drawing.nets import Affine, Centre, Chain, Named, Selu, batch, deep
 from tinygrad_bn.drawing import draw
 from tinygrad_bn.drawing.graph import Graph, Node, Scope
 
@@ -102,8 +102,8 @@ def test_nodes_need_no_details():
 
 def test_all_texts_are_ascii():
     x = tg.tensor([1.0], requires_grad=True)
-    drawing = draw(tg.exp(x), names={'\u03b3 "<&>" \\ #1': x})
-    assert (drawing.dot + drawing.mermaid + drawing.text).isascii()
+    for drawing in (draw(tg.exp(x), names={'\u03b3 "<&>" \\ #1': x}), draw(Named("gr\u00f6\u00dfe"), batch())):
+        assert (drawing.dot + drawing.mermaid + drawing.text).isascii()
 
 
 def test_svg_of_any_name_is_sound():

@@ -220,6 +220,18 @@ def test_an_update_may_take_an_input_as_it_is():
     assert [argument.title for argument in node(graph, "last").arguments] == ["input"]
 
 
+def test_what_is_drawn_at_random_is_an_operation_without_arguments():
+    graph = draw(layers.Dropout(0.25), batch()).graph
+    assert titles(graph, "operation") == ["uniform 0 1", ">= 0.25", "as float32", "/ 0.75", "*"]
+    assert node(graph, "uniform 0 1").arguments == ()
+
+
+def test_names_are_given_by_name():
+    x = tg.tensor([1.0], requires_grad=True)
+    with pytest.raises(TypeError, match=r"draw expects names as a dict of Tensors by name"):
+        draw(tg.exp(x), names=[x])
+
+
 def test_drawing_changes_nothing():
     model = Chain(Centre(3), layers.Dropout(0.5))
     state = model.layers[0].moving_mean.numpy()

@@ -107,6 +107,7 @@ class Assembly:
             formula=labels.formula(primitive),
             gradient=self._norms.get(tensor),
             scope=scope,
+            content=(primitive, settings, [_numbers(arg) for arg in args if self._is_number(arg)]),
         )
         self._nodes[id(tensor)] = self._graph.add(node)
 
@@ -162,7 +163,7 @@ class Assembly:
         if id(value) in self._nodes:
             return self._nodes[id(value)]
         if id(value) not in self._leaves:
-            return self._graph.add(Node("constant", labels.number(value), scope=scope))
+            return self._graph.add(Node("constant", labels.number(value), scope=scope, content=_numbers(value)))
         kind, name = self._leaves[id(value)]
         details = [labels.array(value)]
         if kind in ("parameter", "state"):
@@ -171,8 +172,13 @@ class Assembly:
             scope = _owner(name, scope)
         norm = self._norms.get(value) if isinstance(value, Tensor) else None
         details += labels.gradient(norm)
-        self._nodes[id(value)] = self._graph.add(Node(kind, name, details, gradient=norm, scope=scope))
+        content = _numbers(value) if kind == "constant" else None
+        self._nodes[id(value)] = self._graph.add(Node(kind, name, details, gradient=norm, scope=scope, content=content))
         return self._nodes[id(value)]
+
+
+def _numbers(value: Any) -> Any:
+    return value.value if isinstance(value, Tensor) else value
 
 
 def _norms(outputs: Iterable[Tensor], values: Iterable[Any]) -> dict[Tensor, float]:

@@ -142,7 +142,7 @@ def _form(node: Node) -> object:
     if node.kind in ("input", "output"):
         return node
     name = node.title if node.kind == "operation" or not node.details else ""
-    return node.kind, name, node.details, node.scope and (node.scope.name, node.scope.repeats)
+    return node.kind, name, node.details, node.content, node.scope and (node.scope.name, node.scope.repeats)
 
 
 def _nodes(items: Iterable[Item], contents: dict[Scope | None, list[Item]]) -> list[Node]:
@@ -175,5 +175,6 @@ def _copy(graph: Graph) -> Graph:
             formula=node.formula,
             gradient=node.gradient,
             scope=scopes[node.scope],
+            content=node.content,
         )
     return Graph(graph.title, list(nodes.values()))

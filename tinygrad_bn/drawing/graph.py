@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
 
 Kind: TypeAlias = Literal["input", "parameter", "state", "constant", "operation", "output"]
 
@@ -21,16 +23,16 @@ class Scope:
     __slots__ = ("name", "parent", "path", "repeats")
 
     def __init__(self, path: str, name: str, parent: Scope | None = None, repeats: int = 1) -> None:
-        self.path = plain(path)
-        self.name = plain(name)
+        self.path = path
+        self.name = name
         self.parent = parent
         self.repeats = repeats
 
     @property
     def title(self) -> str:
-        """Path, name and number of repeats, as far as there are any."""
+        """Path, name and number of repeats, as far as there are any, in plain ASCII."""
         repeats = f"x{self.repeats}" if self.repeats > 1 else ""
-        return "  ".join(part for part in (self.path, self.name, repeats) if part)
+        return "  ".join(plain(part) for part in (self.path, self.name, repeats) if part)
 
 
 class Node:
@@ -45,9 +47,10 @@ class Node:
         formula: what an operation computes, shown on demand.
         gradient: the norm of the output's derivative with respect to this node; None where it is unknown.
         scope: the module call that made it; None directly inside the graph.
+        content: what tells it from others that look alike, all settings or all numbers; equal where those are.
     """
 
-    __slots__ = ("arguments", "details", "formula", "gradient", "kind", "ordered", "scope", "title")
+    __slots__ = ("arguments", "content", "details", "formula", "gradient", "kind", "ordered", "scope", "title")
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class Node:
         formula: str = "",
         gradient: float | None = None,
         scope: Scope | None = None,
+        content: object = None,
     ) -> None:
         self.kind: Kind = kind
         self.title = plain(title)
@@ -69,6 +73,7 @@ class Node:
         self.formula = plain(formula)
         self.gradient = gradient
         self.scope = scope
+        self.content = comparable(content)
 
 
 class Graph:
@@ -115,6 +120,17 @@ class Graph:
             if isinstance(item, Scope):
                 pending.append((depth, None))
                 pending += [(depth + 1, content) for content in reversed(inside[item])]
+
+
+def comparable(content: Any) -> Any:
+    """Something that is equal for equal content, with arrays in it too. Generators are where numbers come from."""
+    if isinstance(content, Mapping):
+        return {key: comparable(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [comparable(part) for part in content]
+    if isinstance(content, (np.ndarray, np.generic)):
+        return content.shape, content.dtype, content.tobytes()
+    return None if isinstance(content, np.random.Generator) else content
 
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}

@@ -24,11 +24,15 @@ class _Reading:
         for value in self.flow.sources():
             kind = self.flow.kind(value)
             if kind != "constant" or value.shape or value in ends:
-                self._nodes[value] = graph.add(Node(kind, self.flow.called(value), [_array(value)]))
+                content = value.sample if kind == "constant" else None
+                self._nodes[value] = graph.add(Node(kind, self.flow.called(value), [_array(value)], content=content))
         for step in self.flow.steps:
             arguments = [self._nodes[value] for value in step.inputs if value in self._nodes]
             about = [_array(step.result), step.label]
-            node = Node("operation", step.called, about, arguments, ordered=True, scope=self._scope(step))
+            content = self._settings((step.args, *step.options.items()))
+            node = Node(
+                "operation", step.called, about, arguments, ordered=True, scope=self._scope(step), content=content
+            )
             self._nodes[step.result] = graph.add(node)
         for store in self.flow.stores:
             name = self.flow.names.get(store.variable) or store.variable.name or "variable"
@@ -37,6 +41,14 @@ class _Reading:
             name = "output" if len(self.flow.results) == 1 else f"output {number}"
             graph.add(Node("output", name, [_array(value)], [self._nodes[value]]))
         return graph
+
+    def _settings(self, given: Any) -> Any:
+        """What a step is given besides the arrays that have nodes of their own."""
+        if isinstance(given, (list, tuple)):
+            return [self._settings(part) for part in given]
+        if hasattr(given, "sample"):
+            return None if given in self._nodes else given.sample
+        return given
 
     def _scope(self, step: Any) -> Scope | None:
         if not step.scope:

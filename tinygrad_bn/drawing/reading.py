@@ -60,6 +60,8 @@ def read_module(
 
 
 def _by_tensor(names: Mapping[str, Tensor]) -> dict[Tensor, str]:
+    if not isinstance(names, Mapping):
+        raise TypeError(f"draw expects names as a dict of Tensors by name, {{'w': w}}; got {names!r:.60}")
     for name, value in names.items():
         if not isinstance(value, Tensor):
             raise TypeError(f"draw expects names of Tensors; got {type(value).__name__} for {name!r}")
@@ -97,6 +99,9 @@ class Watcher(Recorder):
 
     def note(self, tensor: Any) -> None:
         self.homes[tensor] = self._open[-1]
+
+    def draw(self, primitive: Any, settings: Any) -> Tensor:
+        return Tensor.bind(primitive, (), settings)
 
     def assigned(self, variable: Any, data: Any, writer: str) -> bool:
         if isinstance(data, Tensor):
