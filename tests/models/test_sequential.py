@@ -84,6 +84,14 @@ def test_summary_counts_what_is_learned_and_what_is_not():
         assert said in text
 
 
+@pytest.mark.parametrize("around", [lambda model: model, lambda model: tg.Sequential([model])])
+def test_a_model_does_not_contain_itself(around):
+    model = tg.Sequential()
+    with pytest.raises(ValueError, match=r"layers\.0 that does not contain the Sequential itself"):
+        model.add(around(model))
+    assert model.layers == []
+
+
 def test_layers_that_do_not_fit_raise_when_they_are_added_and_are_not_kept():
     model = tg.Sequential([Dense(6, input_shape=(4,))])
     with pytest.raises(ShapeError, match=r'Dense "layers.1" expects x of shape \(batch, 5\).*give \(batch, 6\)'):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tinygrad_bn.errors import DtypeError, NotBuiltError, ShapeError
+from tinygrad_bn.errors import DtypeError, NotBuiltError, SettingError, ShapeError
 from tinygrad_bn.layers.base import Layer
 from tinygrad_bn.models.model import Model
 from tinygrad_bn.module import Module, Shape, called, locate, spelled
@@ -38,6 +38,7 @@ class Sequential(Model):
 
         Raises:
             TypeError: it is not a layer; a class, for instance, instead of an instance.
+            SettingError: it contains this model.
             ShapeError: it cannot take what the layers before it give; the model is as it was.
         """
         self._expect_layer(layer)
@@ -104,6 +105,8 @@ class Sequential(Model):
             raise TypeError(f"{expected}; got a list: unpack it with *")
         if not isinstance(layer, Module):
             raise TypeError(f"{expected}; got {layer!r:.60}")
+        if any(module is self for module in layer.modules()):
+            raise SettingError(f"{expected} that does not contain the {called(self)} itself; got {called(layer)}")
 
 
 def _batch_shape(layer: Module) -> Shape | None:
