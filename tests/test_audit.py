@@ -13,6 +13,7 @@ from tinygrad_bn.layers import Activation, BatchNormalization, Dense, Dropout, F
 
 BIAS = "bias before batch normalization"
 NONE = "parameter without gradient"
+ZERO = "gradient of 0"
 MIXED = "mixed dtypes"
 MISMATCH = "initializer and activation do not match"
 
@@ -147,18 +148,51 @@ def test_a_parameter_that_forward_forgets_is_found():
     assert (finding.kind, finding.path, finding.found) == (NONE, "spare", "no output depends on it")
 
 
-def test_what_is_detached_or_frozen_or_behind_dead_units_is_found():
-    assert found(Handmade(lambda m, h: h.detach()), NONE, x=X) == ["kernel"]
-    model = network(Dense(8, "relu", kernel_initializer="he_normal"))
-    model.layers[1].bias.assign(-1e3)
-    assert found(model, NONE) == ["layers.1.kernel", "layers.1.bias", "layers.2.kernel"]
+def test_what_is_detached_or_frozen_is_found():
+    assert found(Handmade(lambda m, h: h.detach()), x=X) == [(NONE, "kernel")]
     model = network(Dense(8, "tanh"))
     model.layers[1].trainable = False
-    assert found(model, NONE) == ["layers.1.kernel", "layers.1.bias"]
+    assert found(model) == [(NONE, "layers.1.kernel"), (NONE, "layers.1.bias")]
+
+
+def test_dead_units_are_found_by_gradients_of_0():
+    model = network(Dense(8, "relu", kernel_initializer="he_normal"))
+    model.layers[1].bias.assign(-1e3)
+    assert found(model) == [(ZERO, "layers.1.kernel"), (ZERO, "layers.1.bias"), (ZERO, "layers.2.kernel")]
+
+
+@pytest.mark.parametrize(
+    ("inner", "still"),
+    [
+        ([Dense(6, "tanh"), Dense(6, kernel_initializer="zeros")], ["layers.0.kernel", "layers.0.bias"]),
+        ([LayerNormalization(gamma_initializer="zeros"), Dense(6)], ["layers.1.kernel"]),
+    ],
+    ids=["zeros behind", "zeros before"],
+)
+def test_only_of_what_no_training_moves_the_audit_says_so(inner, still):
+    """Zeros that learn, before or behind a parameter, let it learn after a step: then it says that this is now."""
+
+    class Residual(tg.Model):
+        def __init__(self):
+            self.layers = [*inner]
+
+        def forward(self, x):
+            return x + self.layers[1](self.layers[0](x))
+
+    model, x = Residual(), X.astype(np.float32)
+    model.compile(tg.optimizers.SGD(0.1), "mse")
+    findings = model.audit(x).findings
+    assert [finding.path for finding in findings if finding.kind == ZERO] == still
+    before = model.state_dict()
+    model.fit(x, np.zeros((16, 6), np.float32), epochs=3, verbose=0)
+    moved = {path for path, value in model.state_dict().items() if not np.array_equal(value, before[path])}
+    assert moved >= {*still}
+    assert not moved & {finding.path for finding in findings if "whatever the training" in finding.why}
+    assert all("as long as that is so" in finding.why for finding in findings if finding.kind == ZERO)
 
 
 def test_softmax_at_the_end_lets_gradients_through():
-    assert found(network(Activation("softmax")), NONE) == []
+    assert found(network(Activation("softmax")), ZERO) == []
 
 
 # Dtypes
@@ -245,6 +279,13 @@ def test_a_law_fits_by_its_variance_not_by_its_name(stddev):
             kernel = Dense(inputs, activation, kernel_initializer=tg.initializers.RandomNormal(stddev=stddev))
             fits = abs(stddev**2 * inputs - wanted) < 0.1
             assert (found(network(kernel, shape=(inputs,)), MISMATCH) == []) == fits
+
+
+def test_an_activation_is_called_as_its_layer_is():
+    """RReLU and PReLU are one primitive."""
+    for activation in (layers.RReLU(), PReLU()):
+        (finding,) = network(Dense(8), activation).audit().findings
+        assert f" before {type(activation).__name__.lower()};" in finding.found
 
 
 def test_nothing_is_said_of_an_initializer_that_tells_no_law():

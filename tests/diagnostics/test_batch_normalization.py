@@ -364,6 +364,31 @@ def test_a_forward_of_ones_own_is_read_from_its_graph():
     assert largest_difference(model, folded, x) < 1e-12
 
 
+class Pair(tg.Sequential):
+    """A row of layers with a forward that knows their places."""
+
+    def forward(self, x):
+        return self.layers[1](self.layers[0](x))
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        lambda: [dense(5), tg.Sequential([bn()]), dense(3)],
+        lambda: [tg.Sequential([dense(5)]), tg.Sequential([tg.Sequential([bn()])])],
+        lambda: [Pair([dense(5), bn()])],
+    ],
+)
+def test_where_taking_the_layer_out_would_leave_no_row_it_leaves_a_layer_that_does_nothing(inner):
+    x = data()
+    model = trained(*inner())
+    folded = tg.fold_batch_normalization(model, x)
+    assert not any(isinstance(module, BatchNormalization) for module in folded.modules())
+    assert folded.known_output_shape() == model.known_output_shape()  # so that it goes on as a model
+    assert len(folded.state_dict()) > 0
+    assert largest_difference(model, folded, x) < 1e-12
+
+
 def refused(path, reason):
     return pytest.raises(
         SettingError, match=rf'^fold_batch_normalization cannot fold BatchNormalization "{path}": {reason}'

@@ -139,6 +139,51 @@ def test_batch_normalization_among_the_layers():
     assert report.layers[1].measured_variance == pytest.approx(1, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("layer", "judged"),
+    [
+        (layers.Normalization, []),
+        (lambda: layers.LayerNormalization(center=False, scale=False), []),
+        (layers.BatchNormalization, ["dense layers only"]),  # which goes on to learn
+    ],
+)
+def test_what_maps_the_inputs_and_learns_nothing_is_no_layer_among_the_dense_ones(layer, judged):
+    """In front it is judged by what it makes of the inputs, as if they had come so; among hidden layers it is not."""
+    x, rows = inputs(), [layers.Dense(100, **SELU) for _ in range(3)]
+    first, last = layer(), layers.Dense(3)
+    if isinstance(first, layers.Normalization):
+        x = 3 + 5 * x
+        first.adapt(x)
+    in_front = self_normalization(tg.Sequential([first, *rows, last]), x)
+    without = self_normalization(tg.Sequential([*rows, last]), first(x, training=True))
+    assert broken(in_front) == judged
+    assert broken(without) == []
+    for one, other in zip(in_front.layers, without.layers, strict=True):
+        assert one[1:] == pytest.approx(other[1:], rel=1e-5, nan_ok=True)
+    among = layer()
+    if isinstance(among, layers.Normalization):
+        among.adapt(rows[0](x))
+    assert "dense layers only" in broken(self_normalization(tg.Sequential([rows[0], among, *rows[1:], last]), x))
+
+
+def test_an_activation_is_called_as_its_layer_is():
+    """RReLU and PReLU are one primitive."""
+    for layer in (layers.RReLU(), layers.PReLU()):
+        report = self_normalization(tg.Sequential([layers.Dense(50), layer, layers.Dense(3)]), inputs())
+        assert report.conditions[1].evidence == f"{type(layer).__name__.lower()} at layers.0.kernel"
+
+
+@pytest.mark.parametrize("options", [{"depth": 1}, {"depth": 3, "between": layers.BatchNormalization}], ids=str)
+def test_no_sentence_stands_on_a_number_that_is_not_known(options, tmp_path):
+    """One layer hands no gradient on to another, and batch normalization has no contraction."""
+    report = self_normalization(network(**options), inputs())
+    assert math.isnan(report.growth) or math.isnan(report.contraction)
+    assert "xnan" not in str(report)
+    for name, number in (("Gradient:", report.growth), ("Contraction:", report.contraction)):
+        assert (name in str(report)) == math.isfinite(number)
+    report.plot(tmp_path / "moments.svg")
+
+
 class Block(tg.Module):
     def __init__(self, units):
         self.dense = layers.Dense(units, **SELU)

@@ -15,7 +15,9 @@ from tinygrad_bn import layers as kinds
 from tinygrad_bn.diagnostics.propagation import is_selu
 from tinygrad_bn.diagnostics.structure import GraphLayer, Structure
 from tinygrad_bn.module import Module
-from tinygrad_bn.tensors.graph import made
+from tinygrad_bn.module.observing import named
+from tinygrad_bn.tensors import Tensor
+from tinygrad_bn.tensors.graph import ancestors, made
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,14 +53,19 @@ class Condition(NamedTuple):
     evidence: str
 
 
-def conditions(model: Module, structure: Structure, hidden: Sequence[GraphLayer], given: bool) -> tuple[Condition, ...]:
-    """All of them, in the order of the signal's way. `given` says whether the inputs are the user's."""
+def conditions(
+    model: Module, structure: Structure, hidden: Sequence[GraphLayer], makers: Mapping[Tensor, Module], given: bool
+) -> tuple[Condition, ...]:
+    """All of them, in the order of the signal's way.
+
+    `makers` tells which module made which Tensor, and `given` whether the inputs are the user's.
+    """
     return (
         _standardized(np.asarray(hidden[0].entering.value, np.float64), given),
         _activations(hidden),
         _weights(hidden),
         _sequential(structure),
-        _dense(model, hidden),
+        _dense(model, hidden, makers),
         _dropout(model),
     )
 
@@ -97,7 +104,7 @@ def _activations(hidden: Sequence[GraphLayer]) -> Condition:
 
 
 def _called(layer: GraphLayer) -> str:
-    return " ".join(made(step).__name__ for link in layer.nonlinearity for step in link.steps) or "nothing"
+    return " ".join(named(step) for link in layer.nonlinearity for step in link.steps) or "nothing"
 
 
 def _weights(hidden: Sequence[GraphLayer]) -> Condition:
@@ -132,12 +139,16 @@ def _sequential(structure: Structure) -> Condition:
     return Condition("sequential architecture", not around, evidence)
 
 
-def _dense(model: Module, hidden: Sequence[GraphLayer]) -> Condition:
+def _dense(model: Module, hidden: Sequence[GraphLayer], makers: Mapping[Tensor, Module]) -> Condition:
+    """What stands before the first hidden layer and learns nothing maps the inputs, and these are judged as mapped."""
+    before = ancestors(hidden[0].entering)
+    behind = {maker for tensor, maker in makers.items() if tensor not in before}
     leaves = [(path, module) for path, module in model.named_modules() if len(list(module.modules())) == 1]
     strange = {
         path: type(module).__name__
         for path, module in leaves
         if isinstance(module, kinds.Layer) and not isinstance(module, _KNOWN)
+        if module in behind or module.parameters()
     }
     for layer in hidden:
         mixing = [link for link in layer.links if link.kind == "mixing"]

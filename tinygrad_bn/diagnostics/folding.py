@@ -33,7 +33,7 @@ def fold_batch_normalization(model: AnyModule, x: Any = None, *, partial: bool =
     With slope = gamma / sqrt(moving_variance + epsilon) the kernel becomes kernel * slope, and the bias
     (bias - moving_mean) * slope + beta, both computed in float64. In inference the copy gives what the model gives, but
     for rounding, and normalization costs nothing. In a Sequential the layers that were folded are gone; in any other
-    module an Activation that does nothing stands in their place.
+    module, and where a Sequential would be left without layers, an Activation that does nothing stands in their place.
 
     Which layer comes before which is read off one call in inference mode, so dropout in between does no harm.
 
@@ -149,9 +149,11 @@ def _fold(dense: Dense, layer: BatchNormalization) -> None:
 def _remove(layer: BatchNormalization, model: Module) -> None:
     """Take the layer out of the Sequential that it is in, or else put one in its place that does nothing."""
     for module in list(model.modules()):
-        if isinstance(module, Sequential) and layer in module.layers:
+        if isinstance(module, Sequential) and type(module).forward is Sequential.forward and len(module.layers) > 1:
             module.layers = [each for each in module.layers if each is not layer]
+    assert layer.batch_shape is not None  # it has been called
     nothing = Activation(None, dtype=layer.dtype, name=layer.name)
+    nothing.build(layer.batch_shape)
     for holder, key, _ in places(model, [layer]):
         holder[key] = nothing
     if layer in model.modules():

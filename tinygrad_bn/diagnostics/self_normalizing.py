@@ -166,21 +166,34 @@ class SelfNormalization:
         return table(header, rows)
 
     def _sentences(self) -> list[str]:
+        """What there is to say; what stands on a number that is not known is left out."""
         known = [layer for layer in self.layers if math.isfinite(layer.mean)]
         near = sum(layer.as_predicted for layer in known)
-        total = math.prod(layer.measured_growth for layer in self.layers[1:])
+        handed_on = [layer.measured_growth for layer in self.layers[1:]]
+        total = math.prod(handed_on) if handed_on else math.nan
         within = float(np.mean([layer.within for layer in self.layers]))
-        return [
-            f"As predicted, within 3 standard errors: {near} of {len(known)} layers.",
-            f"Contraction: an error of mean and variance becomes at most x{self.contraction:.3f} per layer "
-            "(x0.788 at the fixed point of SELU).",
-            f"Gradient: its variance changes by x{self.growth:.4f} per layer on the way back, x{total:.3g} from the "
-            f"last hidden layer to the first. At the fixed point that is x{GRADIENT_GROWTH:.4f} per layer: activations "
-            "are normalized there, gradients are not.",
-            f"Theorem 1 speaks of units with omega in [-0.1, 0.1] and tau in [0.95, 1.1]: {within:.0%} of them here. "
-            "Under LeCun's law omega varies by 1 from unit to unit; near the domain are the means over the units.",
-            f"Verdict: {self.verdict}.",
+        told = [
+            (0.0, f"As predicted, within 3 standard errors: {near} of {len(known)} layers."),
+            (
+                self.contraction,
+                f"Contraction: an error of mean and variance becomes at most x{self.contraction:.3f} per layer "
+                "(x0.788 at the fixed point of SELU).",
+            ),
+            (
+                total,
+                f"Gradient: its variance changes by x{self.growth:.4f} per layer on the way back, x{total:.3g} from "
+                f"the last hidden layer to the first. At the fixed point that is x{GRADIENT_GROWTH:.4f} per layer: "
+                "activations are normalized there, gradients are not.",
+            ),
+            (
+                within,
+                f"Theorem 1 speaks of units with omega in [-0.1, 0.1] and tau in [0.95, 1.1]: {within:.0%} of them "
+                "here. Under LeCun's law omega varies by 1 from unit to unit; near the domain are the means over the "
+                "units.",
+            ),
+            (0.0, f"Verdict: {self.verdict}."),
         ]
+        return [sentence for number, sentence in told if math.isfinite(number)]
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, as JSON takes them: what is not finite is None."""
@@ -243,22 +256,23 @@ def self_normalization(model: Module, x: Any = None) -> SelfNormalization:
                 f"self_normalization expects a model with a hidden layer; got none in {type(model).__name__}"
             )
         growths = _propagated_back(hidden)
-        rows = _rows(hidden, growths, watch.owners)
-        judged = conditions(model, structure, hidden, given)
+        dropped = {tensor: maker for tensor, maker in watch.makers.items() if isinstance(maker, Dropout)}
+        rows = _rows(hidden, growths, dropped)
+        judged = conditions(model, structure, hidden, watch.makers, given)
     begun = Moments.measured(hidden[0].entering.value)
     return SelfNormalization(judged, rows, (begun.mean, begun.variance))
 
 
 class _Watch(Following):
-    """Remembers which Tensors a dropout layer makes."""
+    """Remembers which module makes which Tensors."""
 
     def __init__(self, other: Any) -> None:
         super().__init__(other)
-        self.owners: dict[Tensor, Dropout] = {}
+        self.makers: dict[Tensor, Module] = {}
 
     def note(self, tensor: Any) -> None:
-        if self.open and isinstance(self.open[-1], Dropout):
-            self.owners[tensor] = self.open[-1]
+        if self.open:
+            self.makers[tensor] = self.open[-1]
         super().note(tensor)
 
 

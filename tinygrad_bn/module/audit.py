@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygrad_bn import ops
 from tinygrad_bn.errors import NotBuiltError, ShapeError
-from tinygrad_bn.module.observing import Observed, example
+from tinygrad_bn.module.observing import Observed, example, named
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.tensors.graph import arguments, made, moved
 from tinygrad_bn.variables import Parameter
@@ -88,6 +88,7 @@ def audit(model: Module, x: Any = None, optimizer: Any = None) -> Audit:
         *_bias_before_normalization(observed),
         *_decay(observed, optimizer),
         *_without_gradient(observed),
+        *_gradient_of_zero(observed),
         *_mixed_dtypes(observed),
         *_mismatched_initializers(observed),
     ]
@@ -128,23 +129,28 @@ def _decay(observed: Observed, optimizer: Any) -> Iterator[Finding]:
 
 def _without_gradient(observed: Observed) -> Iterator[Finding]:
     for parameter in observed.parameters:
-        gradient = observed.gradients.get(parameter)
-        if not parameter.trainable:
-            found = "is not trainable"
-        elif gradient is None:
-            found = "no output depends on it"
-        elif not gradient.value.any() and parameter not in observed.cancelled:
-            found = "its gradient is exactly 0 on this batch"
-        else:
-            continue
-        yield Finding(
-            "parameter without gradient",
-            observed.paths[parameter],
-            found,
-            "It stays as it is, whatever the training",
-            "Use it in forward, or remove it; set trainable=True if it is frozen by accident; where the gradient is 0, "
-            "look for dead units, for a kernel of zeros behind it, and for what detaches",
-        )
+        if observed.gradients.get(parameter) is None:
+            yield Finding(
+                "parameter without gradient",
+                observed.paths[parameter],
+                "no output depends on it" if parameter.trainable else "is not trainable",
+                "It stays as it is, whatever the training",
+                "Use it in forward, or remove it; look for what detaches; set trainable=True if it is frozen by "
+                "accident",
+            )
+
+
+def _gradient_of_zero(observed: Observed) -> Iterator[Finding]:
+    for parameter, gradient in observed.gradients.items():
+        if gradient is not None and not gradient.value.any() and parameter not in observed.cancelled:
+            yield Finding(
+                "gradient of 0",
+                observed.paths[parameter],
+                "exactly 0 on this batch",
+                "It learns nothing as long as that is so: often for good where units are dead, for some steps where "
+                "zeros that learn stand before or behind it, such as the last kernel of a residual branch",
+                "Look for dead units, and for zeros whose own gradient is 0; zeros that learn are no fault",
+            )
 
 
 def _mixed_dtypes(observed: Observed) -> Iterator[Finding]:
@@ -173,7 +179,7 @@ def _mismatched_initializers(observed: Observed) -> Iterator[Finding]:
     stops = (*_SUITS, ops.standardize)  # behind a standardization the kernel's scale does not matter
     told: set[Parameter] = set()
     for result in observed.made_by(*_SUITS):
-        activation, suits = made(result), _SUITS[made(result)]
+        suits = _SUITS[made(result)]
         if _gates(result, observed):
             continue
         for kernel in observed.kernels_into(arguments(result), stops):
@@ -185,7 +191,7 @@ def _mismatched_initializers(observed: Observed) -> Iterator[Finding]:
             yield Finding(
                 "initializer and activation do not match",
                 observed.paths[kernel],
-                f"{spoken} before {activation.__name__}; {suits.initializer} suits it",
+                f"{spoken} before {named(result)}; {suits.initializer} suits it",
                 "Kernels of another variance let the signal shrink or grow from layer to layer, by the same factor "
                 "each time",
                 "Use He initialization before ReLU and its kin, LeCun before SELU, Glorot before sigmoid, tanh and "

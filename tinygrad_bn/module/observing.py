@@ -13,7 +13,7 @@ from tinygrad_bn.mode import frozen_state, using
 from tinygrad_bn.nests import leaves
 from tinygrad_bn.recorders import Following
 from tinygrad_bn.tensors import Tensor, as_array
-from tinygrad_bn.tensors.graph import MOVES, arguments, consumers, made
+from tinygrad_bn.tensors.graph import MOVES, arguments, consumers, made, source
 from tinygrad_bn.variables import Parameter, Variable
 
 if TYPE_CHECKING:
@@ -115,6 +115,13 @@ def example(model: Any, samples: int = _SAMPLES) -> NDArray[Any] | None:
         return None
     lengths = [samples, *(length or 2 for length in shape[1:])]
     return np.random.default_rng(0).standard_normal(lengths).astype(np.float32)
+
+
+def named(result: Tensor) -> str:
+    """The function that made it, as its user calls it: rrelu is a prelu with a slope drawn for each element."""
+    primitive, args, _ = source(result)
+    drawn = primitive is ops.prelu and not isinstance(args[1], Tensor) and np.shape(args[1]) == result.shape
+    return "rrelu" if drawn else str(primitive.__name__)
 
 
 def shifts_of(x: Tensor) -> Iterator[Parameter]:
