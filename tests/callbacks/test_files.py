@@ -63,6 +63,15 @@ def test_after_so_many_batches(tmp_path):
     assert names(tmp_path) == ["1-3", "2-2"]
 
 
+def test_the_batch_of_an_epoch_that_is_ended_early_is_the_last_that_was_taken(tmp_path):
+    class Stops(Callback):
+        def on_train_batch_end(self, batch, logs):
+            self.model.stop_training = batch == 1
+
+    model().fit(X, Y, batch_size=5, callbacks=[Stops(), ModelCheckpoint(tmp_path / "{batch}")], verbose=0)
+    assert names(tmp_path) == ["2"]
+
+
 def test_weights_only(tmp_path, capsys):
     made, other = model(), model()
     made.fit(X, Y, callbacks=ModelCheckpoint(tmp_path / "w.npz", save_weights_only=True, verbose=1), verbose=0)

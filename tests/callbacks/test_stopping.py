@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+import tinygrad_bn as tg
 from tests.callbacks.problem import Says, X, Y, model
 from tinygrad_bn.callbacks import Callback, EarlyStopping, TerminateOnNaN
+from tinygrad_bn.layers import Dense
 
 
 def test_terminate_on_nan_ends_after_the_batch():
@@ -82,3 +84,29 @@ def test_without_any_improvement_the_first_weights_that_were_looked_at_come_back
     made.fit(X, Y, epochs=5, callbacks=[Watch(), Says(v=[np.nan] * 5), stopping], verbose=0)
     assert len(kernels) == 2
     np.testing.assert_array_equal(made.layers[0].kernel.numpy(), kernels[0])
+
+
+@pytest.mark.parametrize("restore", [False, True])
+def test_what_was_best_is_known_after_the_end_too(restore, tmp_path):
+    """A training that is saved then, and goes on, does not take its next epoch for the best."""
+    settings = {"monitor": "v", "patience": 5, "restore_best_weights": restore}
+    made = model()
+    made.fit(X, Y, epochs=3, callbacks=[Says(v=[2, 1, 3]), EarlyStopping(**settings)], verbose=0)
+    made.save(tmp_path / "model.npz", training_state=True)
+    again, stopping = tg.models.load(tmp_path / "model.npz", training_state=True), EarlyStopping(**settings)
+    again.fit(X, Y, epochs=5, callbacks=[Says(v=[None, None, None, 3, 2]), stopping], verbose=0)
+    assert (stopping.best, stopping.best_epoch, stopping.wait) == (1, 1, 3)
+    assert (again.layers[0].kernel.numpy().tobytes() == made.layers[0].kernel.numpy().tobytes()) == restore
+
+
+def test_the_best_weights_of_other_layers_are_forgotten(tmp_path):
+    def stopping():
+        return EarlyStopping("v", patience=5, restore_best_weights=True)
+
+    made = model()
+    made.fit(X, Y, epochs=2, callbacks=[Says(v=[1, 2]), stopping()], verbose=0)
+    made.add(Dense(1))
+    made.save(tmp_path / "model.npz", training_state=True)
+    again, best = tg.models.load(tmp_path / "model.npz", training_state=True), stopping()
+    again.fit(X, Y, epochs=4, callbacks=[Says(v=[None, None, 4, 5]), best], verbose=0)
+    assert (best.best, best.best_epoch) == (4, 2)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tinygrad_bn.saving import Generators
 
 pytestmark = pytest.mark.usefixtures("exact")
 
+LOSS = tg.losses.SparseCategoricalCrossentropy(from_logits=True)
 SCRIPT = Path(__file__).with_name("a_training.py")
 
 
@@ -48,6 +50,11 @@ class KillAfter(Callback):
         self.left -= 1
         if not self.left:
             raise Killed
+
+
+class KillAtOnce(Callback):
+    def on_epoch_begin(self, epoch):
+        raise Killed
 
 
 # In other processes
@@ -198,6 +205,251 @@ def test_an_interrupt_among_the_callbacks_of_an_epoch_leaves_no_hole(tmp_path, s
     tg.set_random_seed(99)
     model = tg.models.load(path, training_state=True)
     np.testing.assert_equal(outcome(model, model.fit(X, LABELS, epochs=5, callbacks=Scores(), verbose=0)), whole)
+
+
+# Slots go with their parameters
+
+
+def compiled(model, optimizer=None):
+    model.compile(optimizer or SGD(0.01, momentum=0.9, nonfinite="skip"), LOSS)
+    return model
+
+
+def two_layers(optimizer=None):
+    layers = tg.layers.Dense(5, "tanh", input_shape=(5,)), tg.layers.Dense(5)
+    return compiled(tg.Sequential(layers), optimizer)
+
+
+def fitted(model, epochs=2):
+    model.fit(X, LABELS, epochs=epochs, verbose=0)
+    return model
+
+
+def with_a_new_head():
+    model = fitted(two_layers())
+    model.layers.pop()
+    model.add(tg.layers.Dense(5))
+    return model
+
+
+def with_a_head_of_another_shape():
+    model = fitted(two_layers())
+    model.layers.pop()
+    model.add(tg.layers.Dense(7))
+    model.add(tg.layers.Dense(2))
+    return model
+
+
+def with_a_layer_in_front():
+    model = fitted(two_layers())
+    model.layers.insert(0, tg.layers.Dense(5, "tanh", input_shape=(5,)))
+    return model
+
+
+def with_a_step_of_the_last_layer_alone():
+    model = two_layers()
+    model.loss(LABELS, model(tg.tensor(X))).backward()
+    model.optimizer.step(model.layers[1].parameters())
+    model.zero_grad()
+    return model
+
+
+def after_another_model():
+    return two_layers(optimizer=fitted(two_layers()).optimizer)
+
+
+def once_frozen():
+    model = two_layers()
+    model.layers[0].trainable = False
+    fitted(model).layers[0].trainable = True
+    return model
+
+
+WAYS = [
+    with_a_new_head,
+    with_a_head_of_another_shape,
+    with_a_layer_in_front,
+    with_a_step_of_the_last_layer_alone,
+    after_another_model,
+    once_frozen,
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("by_hand", [False, True], ids=["load", "model.load"])
+def test_slots_go_with_their_parameters_in_whatever_order_they_were_met(way, by_hand, tmp_path):
+    def made():
+        tg.set_random_seed(0)
+        return way()
+
+    whole = fitted(made(), 4)
+    fitted(made()).save(tmp_path / "model.npz", training_state=True)
+    model = made()  # it has met others, in the order of its own past
+    if by_hand:
+        model.load(tmp_path / "model.npz", training_state=True)
+    else:
+        model = tg.models.load(tmp_path / "model.npz", training_state=True)
+    fitted(model, 4)
+    assert model.history.history == whole.history.history
+    assert bits(model.state_dict()) == bits(whole.state_dict())
+
+
+def test_slots_go_by_the_paths_of_parameters_as_values_do(tmp_path):
+    class Swapped(tg.Model):
+        def __init__(self, first, second):
+            for name in (first, second):
+                setattr(self, name, tg.layers.Dense(5, "tanh", input_shape=(5,)))
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+    def new(*names):
+        tg.set_random_seed(0)
+        return compiled(Swapped(*names))
+
+    whole = fitted(new("a", "b"), 4)
+    fitted(new("a", "b")).save(tmp_path / "model.npz", weights_only=True, training_state=True)
+    model = new("b", "a")
+    model.load(tmp_path / "model.npz", training_state=True)
+    assert fitted(model, 4).history.history == whole.history.history
+
+
+def with_slots_by_place(path, model, shift=0):
+    """Such files were written once: the places are those of the parameters in whoever trained them."""
+    paths = list(model.state_dict())
+
+    def change(arrays, state):
+        slots = state["slots"]["dict"]
+        for key in [key for key in slots if "." in key]:
+            name, _, slot = key.rpartition(".")
+            slots[f"{paths.index(name) + shift}.{slot}"] = slots.pop(key)
+        del state["position"]["dict"]["values"]
+
+    model.save(path, training_state=True)
+    spoil(path, change)
+    return path
+
+
+def test_files_with_slots_by_place_go_on_where_these_can_be_the_places_of_the_model(tmp_path):
+    path = tmp_path / "model.npz"
+    tg.set_random_seed(0)
+    whole = fitted(two_layers(), 4)
+    tg.set_random_seed(0)
+    with_slots_by_place(path, fitted(two_layers()))
+    assert fitted(tg.models.load(path, training_state=True), 4).history.history == whole.history.history
+    with_slots_by_place(path, fitted(two_layers()), shift=1)
+    with pytest.raises(ShapeError, match=r"SGD expects layers\.0\.bias\.velocity of the shape of its parameter"):
+        tg.models.load(path, training_state=True)
+    with_slots_by_place(path, fitted(two_layers()), shift=4)
+    with pytest.raises(SettingError, match=r"SGD expects slots of the model's 4 parameters; got 4\.velocity"):
+        tg.models.load(path, training_state=True)
+
+
+# What callbacks do in the end
+
+
+class Averaging(Callback):
+    """Leaves the mean of the weights after all epochs, as many do."""
+
+    def on_train_begin(self):
+        self.sum, self.count = {}, 0
+
+    def on_epoch_end(self, epoch, logs):
+        self.count += 1
+        self.sum = {path: self.sum.get(path, 0) + value for path, value in self.model.state_dict().items()}
+
+    def on_train_end(self):
+        if self.count:
+            self.model.load_state_dict({path: value / self.count for path, value in self.sum.items()})
+
+    def state_dict(self):
+        return {"sum": self.sum, "count": self.count}
+
+    def load_state_dict(self, state):
+        self.sum, self.count = dict(state["sum"]), state["count"]
+
+
+class SavesInTheEnd(Callback):
+    def __init__(self, path):
+        self.path = path
+
+    def on_train_end(self):
+        self.model.save(self.path, training_state=True)
+
+
+def stopping(monitor="val_loss", mode="auto", restore=True):
+    return tg.callbacks.EarlyStopping(monitor, patience=30, mode=mode, restore_best_weights=restore)
+
+
+ENDINGS = {
+    "the best epoch told": lambda: [stopping("loss", "max", restore=False)],
+    "the best weights": lambda: [stopping("loss", "max")],
+    "the best by two measures": lambda: [stopping(), stopping("loss", "max")],
+    "the mean of all weights": lambda: [Averaging()],
+}
+
+
+@pytest.mark.parametrize("saved", ["after", "within"])
+@pytest.mark.parametrize("ended", ["at its end", "by an interrupt"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_whatever_callbacks_leave_in_the_end_the_training_goes_on_from_where_it_stood(ending, ended, saved, tmp_path):
+    path = tmp_path / "model.npz"
+
+    def trained(model, *more, epochs=8):
+        callbacks = ENDINGS[ending]()
+        with suppress(Killed):
+            model.fit(X, LABELS, epochs=epochs, validation_split=0.5, callbacks=[*callbacks, *more], verbose=0)
+        return model.history and (*outcome(model, model.history), [each.state_dict() for each in callbacks])
+
+    whole = trained(new_model())
+    model, ends = new_model(), [SavesInTheEnd(path)] if saved == "within" else []
+    trained(model, *ends, *([] if ended == "at its end" else [KillAfter(7)]), epochs=4)
+    if saved == "after":
+        model.save(path, training_state=True)
+    for epochs in (4, 8):  # one that has nothing left to do changes nothing
+        assert bits(tg.models.load(path).state_dict()) == bits(model.state_dict())
+        model = tg.models.load(path, {"Averaging": Averaging}, training_state=True)
+        if epochs == 8:  # neither does one that fails before its first step
+            trained(model, KillAtOnce())
+        again = trained(model, epochs=epochs)
+        model.save(path, training_state=True)
+    np.testing.assert_equal(again, whole)
+
+
+def test_values_that_come_later_than_the_end_stay(tmp_path):
+    """By hand, before the training was saved or after it was loaded; also where layers came or went."""
+
+    class Watches(Callback):
+        def on_train_batch_begin(self, batch):
+            if batch == 0:
+                self.first = bits(self.model.state_dict())
+
+    def resumed(before, after):
+        model, watch = two_layers(), Watches()
+        model.fit(X, LABELS, epochs=4, callbacks=stopping("loss", "max"), verbose=0)
+        before(model)
+        model.save(tmp_path / "model.npz", training_state=True)
+        model = tg.models.load(tmp_path / "model.npz", training_state=True)
+        after(model)
+        expected = bits(model.state_dict())
+        model.fit(X, LABELS, epochs=5, callbacks=[stopping("loss", "max"), watch], verbose=0)
+        return expected == watch.first
+
+    def by_hand(model):
+        model.layers[0].kernel.assign(np.ones((5, 5)))
+
+    def in_front(model):
+        model.layers.insert(0, tg.layers.Activation("tanh", input_shape=(5,)))
+
+    nothing = id
+    assert [resumed(by_hand, nothing), resumed(nothing, by_hand), resumed(in_front, nothing)] == [True] * 3
+    assert not resumed(nothing, nothing)
+
+
+def test_values_that_nobody_has_put_others_for_are_in_the_file_once(tmp_path):
+    fitted(two_layers(optimizer=SGD(0.01))).save(tmp_path / "model.npz", training_state=True)
+    arrays, _ = read_arrays(tmp_path / "model.npz")
+    assert [array.shape for array in arrays.values()].count((5, 5)) == 2  # the two kernels
 
 
 # initial_epoch
@@ -384,8 +636,8 @@ def spoil(path, change):
 
 SPOILED = {
     "slots": (
-        lambda arrays, state: arrays.update({state["slots"]["dict"]["1.momentum"]["array"]: np.ones(99)}),
-        r"1\.momentum of the shape of its parameter",
+        lambda arrays, state: arrays.update({state["slots"]["dict"]["layers.0.bias.momentum"]["array"]: np.ones(99)}),
+        r"layers\.0\.bias\.momentum of the shape of its parameter",
     ),
     "clipping": (lambda arrays, state: state["clipping"]["dict"].pop("acted"), "does not go together.*acted"),
     "blamed": (

@@ -290,6 +290,57 @@ def test_a_loaded_optimizer_goes_on_bit_for_bit(met):
     assert [w.numpy().tobytes() for w in again] == [w.numpy().tobytes() for w in made]
 
 
+def test_a_state_by_path_goes_to_the_parameters_of_these_paths_in_whatever_order_they_are_met():
+    made = {path: tg.Parameter(np.full(3, value, np.float32)) for path, value in zip("abc", (1, 2, 3), strict=True)}
+    (stranger,), optimizer = parameters(4.0), SGD(0.1, momentum=0.9)
+    train(optimizer, [made["c"], stranger, made["a"]], 2)
+    state = optimizer.state_of(made)
+    assert sorted(state) == ["a.velocity", "c.velocity", "iterations", "learning_rate", "momentum"]
+    values = {path: parameter.numpy() for path, parameter in made.items()}
+    train(optimizer, list(made.values()), 2)
+
+    for first in ([], ["b"], ["b", "a", "c"]):
+        again = {path: tg.Parameter(values[path]) for path in "bca"}
+        other = SGD(0.5, momentum=0.1)
+        if first:
+            train(other, [again[path] for path in first], 1)
+            for path in "abc":
+                again[path].assign(values[path])
+        other.load_state_of(again, state)
+        assert {key: value.tobytes() for key, value in other.state_of(again).items() if "b" not in key} == {
+            key: value.tobytes() for key, value in state.items()
+        }
+        with frozen_state():
+            train(other, parameters(5.0), 1)  # nobody else takes what waits for those that the state is of
+        train(other, [again[path] for path in "abc"], 2)
+        assert all(again[path].numpy().tobytes() == made[path].numpy().tobytes() for path in "abc")
+
+
+def test_a_state_that_waits_for_parameters_yet_to_come_is_of_those_that_come_next():
+    made = dict(zip("ab", parameters(1.0, 2.0), strict=True))
+    optimizer = SGD(0.1, momentum=0.9)
+    optimizer.load_state_dict({"momentum": 0.9, "1.velocity": np.full(3, 7.0)})
+    assert optimizer.state_of(made)["b.velocity"].tolist() == [7.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"learning_rate": 5.0, "b.velocity": np.ones(4)}, r"SGD expects b\.velocity of the shape of .*; got \(4,\)"),
+        ({"learning_rate": 5.0, "b.velocty": np.ones(3)}, "Did you mean '0.velocity'"),
+        ({"learning_rate": 5.0, "c.velocity": np.ones(3)}, "unknown entry 'c.velocity' in the state of SGD"),
+    ],
+)
+def test_a_state_by_path_that_does_not_fit_changes_nothing(wrong, message):
+    made = dict(zip("ab", parameters(1.0, 2.0), strict=True))
+    optimizer = SGD(0.1, momentum=0.9)
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_of(made, wrong)
+    train(optimizer, [made["b"]], 1)
+    assert sorted(optimizer.state_dict()) == ["0.velocity", "iterations", "learning_rate", "momentum"]
+    assert optimizer.learning_rate == 0.1
+
+
 def test_a_state_that_does_not_fit_changes_nothing():
     made = parameters(1.0, 2.0)
     optimizer = SGD(0.1, momentum=0.9)

@@ -69,7 +69,7 @@ class ModelCheckpoint(Monitoring):
         if self.initial_value_threshold is not None:
             self.best = self.initial_value_threshold
         self.last: str | None = None
-        self._epoch = 0
+        self._epoch = self._batch = 0
 
     @property
     def place(self) -> int:  # type: ignore[override]
@@ -81,33 +81,34 @@ class ModelCheckpoint(Monitoring):
         if self.save_best_only:
             self.expect_in(known)
         if known is not None:
-            self._named(0, dict.fromkeys(known, 0.0))
+            self._named(dict.fromkeys(known, 0.0))
         _expect_folder(self, self.filepath.partition("{")[0])
 
     def on_epoch_begin(self, epoch: int) -> None:
-        self._epoch = epoch
+        self._epoch, self._batch = epoch, self.steps - 1
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        self._batch = batch
         if self.save_freq != "epoch" and (self._epoch * self.steps + batch + 1) % int(self.save_freq) == 0:
-            self._save(batch, logs)
+            self._save(logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if self.save_freq == "epoch":
-            self._save(self.steps - 1, logs)
+            self._save(logs)
 
-    def _save(self, batch: int, logs: Logs) -> None:
+    def _save(self, logs: Logs) -> None:
         if self.save_best_only:
             value = self.read(logs)
             if not self.improves(value, self.best):
                 return
             self.best = value
-        self.last = self._named(batch, logs)
+        self.last = self._named(logs)
         self.model.save(self.last, weights_only=self.save_weights_only, training_state=self.training_state)
         if self.verbose:
             print(f"epoch {self._epoch + 1}: saved {self.last}")
 
-    def _named(self, batch: int, logs: Logs) -> str:
-        values = {"epoch": self._epoch + 1, "batch": batch + 1, **logs}
+    def _named(self, logs: Logs) -> str:
+        values = {"epoch": self._epoch + 1, "batch": self._batch + 1, **logs}
         try:
             return self.filepath.format(**values)
         except KeyError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,7 +35,8 @@ class EarlyStopping(Monitoring):
         mode: "min" if smaller is better, "max" if larger is; "auto" is "max" for accuracies, "min" for all others.
         baseline: the epochs are counted on until the value is better than this, too; training never ends in an epoch
             with an improvement.
-        restore_best_weights: in the end, go back to the parameters and states of the best epoch.
+        restore_best_weights: in the end, also after an interrupt, go back to the parameters and states of the best
+            epoch. A training that is saved then goes on from where it stood all the same.
         start_from_epoch: before this epoch, from 0, nothing is looked at.
 
     Attributes:
@@ -91,9 +93,17 @@ class EarlyStopping(Monitoring):
             self.stopped_epoch = epoch
             self.model.stop_training = True
 
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        best = state.get("_best_state")
+        if not best or _shapes(best) == _shapes(self.model.state_dict()):  # else layers came or went since
+            super().load_state_dict(state)
+
     def on_train_end(self) -> None:
         if self.stopped_epoch is not None and self.verbose:
             print(f"epoch {self.stopped_epoch + 1}: early stopping; best was epoch {self.best_epoch + 1}")
         if self._best_state:
             self.model.load_state_dict(self._best_state)
-        self._best_state = None
+
+
+def _shapes(values: Mapping[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+    return {path: value.shape for path, value in values.items()}

@@ -42,7 +42,11 @@ class Callback(Checked):
         """Training begins."""
 
     def on_train_end(self) -> None:
-        """Training is over, however it ended: an error or an interrupt comes here too."""
+        """Training is over, however it ended: an error or an interrupt comes here too.
+
+        Values that it gives the model's variables here are for who uses the model: a training that is saved after that
+        goes on from those before.
+        """
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Epoch number `epoch`, from 0, begins."""

@@ -62,6 +62,7 @@ class Training:
         ]
         model.history, model._position, model.stop_training = history, position, False
         with ExitStack() as ending:  # the last that was put on it comes first; all come, even where one fails
+            ending.callback(position.told, model)
             for callback in reversed(self.callbacks):
                 ending.callback(callback.on_train_end)
             ending.push(self._end)
@@ -87,10 +88,13 @@ class Training:
                 epoch_logs = (*epoch_logs, *callback.adds) if _says_what_it_adds(callback) else None
 
     def _end(self, error: type[BaseException] | None, *_: Any) -> None:
+        before = self._before if error is not None else []
+        if not before:
+            self.position.ended(self.model)
         self.position.running = False
         self.model.eval()
         self.model.zero_grad()
-        for thing, name, value in self._before if error is not None else ():
+        for thing, name, value in before:
             setattr(thing, name, value)
 
     def _epoch(self, epoch: int) -> None:

@@ -198,7 +198,8 @@ class Model(Module):
             path: of the file.
             weights_only: only the values of parameters and states, and not how to make the layers and compile.
             training_state: also what a training needs to go on as if it had never stopped: what the optimizer
-                remembers, where the generators, the epoch and the callbacks stand.
+                remembers, where the generators, the epoch and the callbacks stand, and the values where it ended if a
+                callback, such as EarlyStopping, has put others in their place then.
 
         Warns:
             UserWarning: something cannot be made again from a file, such as a lambda; the message says what to do.

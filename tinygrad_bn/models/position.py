@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from tinygrad_bn.optimizers import Rate
 from tinygrad_bn.saving import Generators, Known, UnsavableError, Writer, arguments, as_it_stands
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tinygrad_bn.models.model import Model
     from tinygrad_bn.optimizers import Optimizer
 
@@ -32,6 +35,8 @@ class Position:
         callbacks: all that are told.
         running: whether `fit` is at work.
         pending: a state that was loaded, and that `fit` has not yet gone on from.
+        values: the model's where the training ended, if callbacks have put others in their place then.
+        shown: what tells these others from any that came later; None until all callbacks have been told of the end.
     """
 
     def __init__(self, epoch: int = 0) -> None:
@@ -43,6 +48,8 @@ class Position:
         self.callbacks: Sequence[Callback] = ()
         self.running = False
         self.pending: Mapping[str, Any] | None = None
+        self.values: dict[str, NDArray[Any]] | None = None
+        self.shown: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         nothing = {"callbacks": (), "averages": None, "batch": 0, "running": False}
@@ -62,9 +69,20 @@ class Position:
             "callbacks": {name: callback.state_dict() for name, callback in _named(self.callbacks)},
             "stopped": self.running and model.stop_training,
             "generators": Generators(model).states(),
+            "values": None if self.values is None else [self.values, self.shown or _digest(model.state_dict())],
         }
 
-    def resume(self, model: Model) -> np.ndarray[Any, Any] | None:
+    def ended(self, model: Model) -> None:
+        """The training is over; the callbacks are yet to be told."""
+        self.values = model.state_dict()
+
+    def told(self, model: Model) -> None:
+        """All callbacks know that it is over."""
+        if self.values is not None and _contents(self.values) == _contents(model.state_dict()):
+            self.values = None
+        self.shown = None if self.values is None else _digest(model.state_dict())
+
+    def resume(self, model: Model) -> NDArray[Any] | None:
         """Go on from what was loaded, if anything was; returns the order of an epoch that has begun already.
 
         Raises:
@@ -78,6 +96,9 @@ class Position:
             raise SettingError(
                 f"fit expects {expected}, as when the training was saved in the middle of an epoch; got {came}"
             )
+        values, shown = saved.get("values") or (None, None)  # older files have none
+        if values is not None and shown == _digest(model.state_dict()):
+            model.load_state_dict(values)
         Generators(model).put_back(saved["generators"])
         self.batch, self.order = saved["batch"], saved["order"]
         self.own = self.own if saved["own"] is None else as_it_stands(saved["own"])
@@ -132,7 +153,7 @@ def training_state(model: Model) -> dict[str, Any]:
         raise RuntimeError("save(training_state=True) expects a compiled model: call compile first")
     return {
         "optimizer": _made(optimizer),
-        "slots": optimizer.state_dict(),
+        "slots": optimizer.state_of(dict(model.named_parameters())),
         "clipping": None if optimizer.clipping is None else optimizer.clipping.state_dict(model.parameters()),
         "position": (model._position or Position()).state_dict(model),
     }
@@ -153,8 +174,21 @@ def load_training_state(model: Model, state: Mapping[str, Any]) -> None:
     Generators(model).expect(state["position"]["generators"])
     if optimizer.clipping is not None:
         optimizer.clipping.load_state_dict(state["clipping"], model.parameters())
-    optimizer.load_state_dict(state["slots"])  # all or nothing; what is written before it can be undone
+    # All or nothing; what is written before it can be undone:
+    optimizer.load_state_of(dict(model.named_parameters()), state["slots"])
     model._position = position
+
+
+def _digest(values: Mapping[str, NDArray[Any]]) -> str:
+    """What tells these values from others."""
+    digest = hashlib.sha256()
+    for path, shape, content in _contents(values):
+        digest.update(f"{path} {shape}".encode() + content)
+    return digest.hexdigest()
+
+
+def _contents(values: Mapping[str, NDArray[Any]]) -> list[tuple[str, tuple[int, ...], bytes]]:
+    return [(path, value.shape, value.tobytes()) for path, value in values.items()]
 
 
 def _expect_same(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:

@@ -233,6 +233,20 @@ class Optimizer(names.Answering):
         self._set_rates(rates)
         self._slots.load({key: np.array(value) for key, value in slots.items()})
 
+    def state_of(self, parameters: Mapping[str, Parameter]) -> dict[str, NDArray[Any]]:
+        """What `state_dict` gives, with the slots of these parameters alone, by path: "layers.0.kernel.velocity"."""
+        return self._slots.by_path(self.state_dict(), parameters)
+
+    def load_state_of(self, parameters: Mapping[str, Parameter], state: Mapping[str, Any]) -> None:
+        """Take over what another's `state_of` kept, for the parameters that have these paths here.
+
+        Raises:
+            TypeError, ValueError: as `load_state_dict`. Nothing has been changed then.
+        """
+        self.load_state_dict(self._slots.by_place(state, parameters))
+        for parameter in parameters.values():  # now they are met, so that no other takes what waits for them
+            self._slots.known.setdefault(parameter, {})
+
     def _slots_with(self, rates: dict[str, float | None]) -> tuple[str, ...]:
         """The slots that there would be with these rates."""
         present = self._rates

@@ -76,6 +76,47 @@ class Slots:
             state.assign(left.pop(key, self.start(key.partition(".")[2])), "load_state_dict")
         self.waiting = left
 
+    def by_path(
+        self, values: Mapping[str, NDArray[Any]], parameters: Mapping[str, Parameter]
+    ) -> dict[str, NDArray[Any]]:
+        """These values under the paths of parameters, not their places; those of all other parameters are left out."""
+        paths = {place: path for path, place in self._places(parameters).items()}
+        found = {}
+        for key, value in values.items():
+            place, _, slot = key.partition(".")
+            if not place.isdecimal():
+                found[key] = value
+            elif int(place) in paths:
+                found[f"{paths[int(place)]}.{slot}"] = value
+        return found
+
+    def by_place(
+        self, values: Mapping[str, NDArray[Any]], parameters: Mapping[str, Parameter]
+    ) -> dict[str, NDArray[Any]]:
+        """What `by_path` gave, possibly elsewhere, under the places that parameters have here, or will have.
+
+        Raises:
+            SettingError, ShapeError: a value is of no such parameter, or has not the shape of its parameter.
+        """
+        places, paths, found = self._places(parameters), list(parameters), {}
+        for key, value in values.items():
+            path, _, slot = key.rpartition(".")
+            if path.isdecimal():  # older files have the places that parameters have in the model
+                if int(path) >= len(paths):
+                    raise SettingError(f"{self.owner} expects slots of the model's {len(paths)} parameters; got {key}")
+                path = paths[int(path)]
+            if path in places:
+                self._expect_fit(f"{path}.{slot}", value, parameters[path].shape)
+                key = f"{places[path]}.{slot}"
+            found[key] = value
+        return found
+
+    def _places(self, parameters: Mapping[str, Parameter]) -> dict[str, int]:
+        """By path, each parameter's place; those yet to be met come next, in this order."""
+        order = dict.fromkeys([*self.known, *parameters.values()])
+        places = {parameter: place for place, parameter in enumerate(order)}
+        return {path: places[parameter] for path, parameter in parameters.items()}
+
     def _states(self) -> dict[str, State]:
         return {
             f"{position}.{slot}": state
