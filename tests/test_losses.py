@@ -64,6 +64,12 @@ def test_a_loss_is_its_formula_on_arrays_and_on_tensors(name, dtype, tolerance):
         np.testing.assert_allclose(value, expected, rtol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_numbers_as_truth_are_rounded_once_to_the_dtype_of_the_prediction(dtype):
+    y_pred = tg.tensor(np.full((1, 2), 0.1), dtype=dtype)
+    assert losses.MeanAbsoluteError()([[0.1, 0.1]], y_pred).item() == 0
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_gradient_is_that_of_the_formula(name):
     loss, y_true, y_pred, _ = CASES[name]

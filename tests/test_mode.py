@@ -88,6 +88,38 @@ def test_a_decorated_function_runs_in_several_threads_at_once():
     assert seen == [False] * 80
 
 
+def test_the_same_object_is_at_work_in_several_threads_at_once():
+    off, first, second = tg.no_grad(), threading.Event(), threading.Event()
+    seen = []
+
+    def work():
+        with off:
+            first.set()
+            assert second.wait(5)
+        seen.append(current().gradients)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert first.wait(5)
+    with off:
+        second.set()
+        thread.join()
+        assert not current().gradients
+    assert current().gradients and seen == [True]
+
+
+def test_generators_that_end_in_another_order_leave_the_mode_as_it_was():
+    def within(mode):
+        with mode:
+            yield
+
+    before = current()
+    first, second = within(tg.no_grad()), within(using(training=True))
+    next(first), next(second)
+    first.close(), second.close()
+    assert current() is before
+
+
 def test_what_runs_later_cannot_be_decorated():
     def generator():
         yield 1

@@ -355,6 +355,13 @@ def test_a_failed_load_lists_everything_and_changes_nothing():
     assert all(np.array_equal(before[path], after[path]) for path in before)
 
 
+def test_numbers_are_loaded_with_all_their_digits():
+    dense = layers.Dense(1, input_shape=(1,), dtype=np.float64)
+    dense(np.ones((1, 1)))
+    dense.load_state_dict({"kernel": [[0.1]], "bias": [0.2]})
+    assert (dense.kernel.item(), dense.bias.item()) == (0.1, 0.2)
+
+
 def test_loading_keeps_the_dtype_and_the_mark_of_who_wrote():
     dense = layers.Dense(1, input_shape=[1])
     dense.load_state_dict({"kernel": [[2]], "bias": np.array([0.5])})

@@ -4,7 +4,8 @@ from collections import Counter, OrderedDict, UserDict, defaultdict, namedtuple
 
 import pytest
 
-from tinygrad_bn.nests import leaves, mapped
+from tinygrad_bn.errors import ShapeError
+from tinygrad_bn.nests import aligned, leaves, mapped
 
 Pair = namedtuple("Pair", ["first", "second"])
 
@@ -77,3 +78,19 @@ def test_what_a_class_adds_is_kept():
 
 def test_a_mapping_that_is_no_dict_becomes_one():
     assert mapped(UserDict(a=1), str) == {"a": "1"}
+
+
+@pytest.mark.parametrize("make", NESTS.values(), ids=NESTS)
+def test_a_nest_is_aligned_with_what_was_made_from_it(make):
+    nest = make()
+    assert aligned("it", mapped(nest, str), nest) == list(map(str, leaves(nest)))
+
+
+def test_parts_are_aligned_by_their_names_and_lists_with_tuples():
+    assert aligned("it", UserDict(b=[1, 2], a=3), {"a": None, "b": (None, None)}) == [3, 1, 2]
+
+
+@pytest.mark.parametrize("nest", [1, [1], {"a": 1}, {"a": 1, "c": [2, 3]}, {"a": 1, "b": 2}, {"a": 1, "b": [2]}])
+def test_another_form_is_refused(nest):
+    with pytest.raises(ShapeError, match=r"it expects a (dict with the keys a, b|tuple or list of 2); got"):
+        aligned("it", nest, {"a": None, "b": [None, None]})

@@ -8,7 +8,7 @@ import pytest
 
 import tinygrad_bn as tg
 from tinygrad_bn import ops
-from tinygrad_bn.errors import DtypeError, ShapeError, StaleGraphError
+from tinygrad_bn.errors import DtypeError, SettingError, ShapeError, StaleGraphError
 from tinygrad_bn.memory import LINE, address
 from tinygrad_bn.mode import frozen_state, using
 from tinygrad_bn.recorders import Recorder
@@ -72,6 +72,22 @@ def test_trainable_and_requires_grad_are_one_bit():
         tg.Parameter([1, 2])
 
 
+@pytest.mark.parametrize("wrong", ["False", "no", "", 0, 1, None, 1.0, [True]], ids=repr)
+def test_whether_it_is_learned_is_a_bit_whenever_it_is_set(wrong):
+    w = parameter()
+    for setting in (
+        lambda: tg.Parameter(START, trainable=wrong),
+        lambda: Variable(START, wrong),
+        lambda: setattr(w, "trainable", wrong),
+        lambda: setattr(w, "requires_grad", wrong),
+    ):
+        with pytest.raises(SettingError, match="requires_grad, or trainable, expects True or False; got"):
+            setting()
+    assert w.trainable is True
+    w.trainable = np.False_
+    assert w.trainable is False
+
+
 def test_regularizer_and_constraint_are_functions():
     w = tg.Parameter(START, regularizer=tg.sum, constraint=tg.abs)
     assert (w.regularizer, w.constraint) == (tg.sum, tg.abs)
@@ -130,6 +146,21 @@ def test_assign_replaces_the_values_in_place_and_in_the_dtype(data):
     w.assign(data)
     assert w.value is memory and w.dtype == np.float64
     np.testing.assert_array_equal(w, np.broadcast_to(np.asarray(data), (2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("executor", "dtype"),
+    [("eager", "float16"), ("numpy", "float16"), ("eager", "float64"), ("numpy", "float64"), ("native", "float64")],
+)
+@pytest.mark.parametrize("where", [True, np.ones((2, 3), bool)], ids=["everywhere", "where"])
+@pytest.mark.parametrize("data", [0.1, [[0.1] * 3] * 2, np.float32(0.1), [[np.float32(0.1)] * 3] * 2], ids=repr)
+def test_a_number_is_rounded_once_to_the_dtype_of_the_variable(executor, dtype, where, data):
+    w = tg.Parameter(np.zeros((2, 3), dtype))
+    assign = tg.capture(lambda: w.assign(data, where=where), executor=executor)
+    for _ in range(3):
+        w.assign(0)
+        assign()
+        np.testing.assert_array_equal(w, np.broadcast_to(np.array(data).astype(dtype), (2, 3)))
 
 
 def test_assign_takes_views_of_the_variable_itself():
@@ -225,7 +256,7 @@ def test_a_failed_assign_leaves_everything_as_it_was(data, error):
 
 def test_assigning_fractions_to_integers_is_refused():
     s = State([1, 2])
-    with pytest.raises(DtypeError, match="int64; got float32"):
+    with pytest.raises(DtypeError, match="int64; got float64"):
         s.assign([1.5, 2.5])
     assert s.tolist() == [1, 2]
 
@@ -285,6 +316,14 @@ def test_an_update_that_would_make_a_gradient_wrong_is_noticed(build, trainable)
         y.backward()
     assert w.grad is None and x.grad is None
     build(w, x).sum().backward()  # a new forward pass sees the new values
+
+
+def test_an_update_directly_after_the_operation_is_noticed():
+    w = parameter()
+    y = w * w
+    w.assign(0.0)
+    with pytest.raises(StaleGraphError):
+        y.backward(START)
 
 
 @pytest.mark.parametrize("trainable", [True, False])
@@ -372,15 +411,15 @@ def test_a_recorder_is_told_of_assignments_that_succeed():
         told = ()
 
         def assigned(self, variable, data, writer):
-            self.told += ((variable, data, variable.numpy().tolist()),)
+            self.told += ((variable, data.dtype, data.tolist(), variable.numpy().tolist()),)
             return True
 
     w, watcher = State([1.0]), Watcher()
     with using(recorder=watcher):
         with pytest.raises(ShapeError):
             w.assign([1.0, 2.0])
-        w.assign([5.0])
-    assert watcher.told == ((w, [5.0], [1.0]),)
+        w.assign([0.1])
+    assert watcher.told == ((w, np.float32, [float(np.float32(0.1))], [1.0]),)  # what it is going to hold
 
 
 def test_frozen_state_brings_values_back_and_tells_those_who_remember():

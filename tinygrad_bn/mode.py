@@ -9,7 +9,7 @@ import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ContextDecorator, contextmanager, nullcontext
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
@@ -27,9 +27,10 @@ class Mode:
         journal: how to undo the updates of variables and generators since `frozen_state` began, or None.
         taken: the Tensors requiring a gradient whose numbers a function that is being differentiated has taken out of
             the graph, and by what; None where none is.
+        outer: what holds again when this ends; the outermost never ends.
     """
 
-    __slots__ = ("gradients", "journal", "recorder", "taken", "training")
+    __slots__ = ("gradients", "journal", "outer", "recorder", "taken", "training")
 
     def __init__(
         self,
@@ -38,12 +39,14 @@ class Mode:
         training: bool | None = None,
         journal: Journal | None = None,
         taken: list[tuple[Any, str]] | None = None,
+        outer: Mode | None = None,
     ) -> None:
         self.gradients = gradients
         self.recorder = recorder
         self.training = training
         self.journal = journal
         self.taken = taken
+        self.outer = outer or self
 
 
 _ambient: Final[ContextVar[Mode]] = ContextVar("tinygrad_bn mode", default=Mode())  # noqa: B039 it never changes
@@ -76,27 +79,33 @@ _SUSPENDS = 0x20 | 0x80 | 0x200  # the code flags of generators, coroutines and 
 
 
 class using(ContextDecorator):
-    """Within it the named parts of the mode are changed: a context manager and a decorator."""
+    """Within it the named parts of the mode are changed: a context manager and a decorator.
+
+    One object can be within itself, and at work in several threads: it remembers nothing of where it is.
+    """
 
     def __init__(self, **changes: Any) -> None:
         self._changes = changes
-        self._tokens: list[Token[Mode]] = []
 
     def __call__(self, function: F) -> F:
         if getattr(getattr(function, "__code__", None), "co_flags", 0) & _SUSPENDS:
             raise TypeError(f"{function!r} runs after the call that makes it: use `with` inside it instead")
         return super().__call__(function)
 
-    def _recreate_cm(self) -> using:
-        return type(self)(**self._changes)  # a decorated function may recurse, or run in several threads
-
     def __enter__(self) -> None:
         mode = current()
-        parts = {name: getattr(mode, name) for name in Mode.__slots__}
-        self._tokens.append(_ambient.set(Mode(**{**parts, **self._changes})))
+        parts = {  # spelled out: going through the slots would take twice as long
+            "gradients": mode.gradients,
+            "recorder": mode.recorder,
+            "training": mode.training,
+            "journal": mode.journal,
+            "taken": mode.taken,
+            **self._changes,
+        }
+        _ambient.set(Mode(**parts, outer=mode))
 
     def __exit__(self, *_: object) -> None:
-        _ambient.reset(self._tokens.pop())
+        _ambient.set(current().outer)
 
 
 def feed(array: Any, refresh: Callable[[], object] | None = None) -> Any:

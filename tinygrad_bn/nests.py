@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from typing import Any
 
+from tinygrad_bn.errors import ShapeError
+
 
 def mapped(nest: Any, change: Callable[[Any], Any]) -> Any:
     """A nest of the same form with `change(leaf)` in the place of each leaf.
@@ -29,6 +31,23 @@ def leaves(nest: Any) -> Iterator[Any]:
             yield from leaves(part)
     else:
         yield nest
+
+
+def aligned(name: str, nest: Any, form: Any) -> list[Any]:
+    """The leaves of `nest`, which stand in the places of those of `form`, in the order of these.
+
+    Raises:
+        ShapeError: it has another form; the message calls it by `name`.
+    """
+    if isinstance(form, Mapping):
+        if not isinstance(nest, Mapping) or nest.keys() != form.keys():
+            raise ShapeError(f"{name} expects a dict with the keys {', '.join(map(str, form))}; got {nest!r:.80}")
+        return [leaf for key in form for leaf in aligned(name, nest[key], form[key])]
+    if isinstance(form, (list, tuple)):
+        if not isinstance(nest, (list, tuple)) or len(nest) != len(form):
+            raise ShapeError(f"{name} expects a tuple or list of {len(form)}; got {nest!r:.80}")
+        return [leaf for part, place in zip(nest, form, strict=True) for leaf in aligned(name, part, place)]
+    return [nest]
 
 
 def _remade(nest: Any, parts: Any) -> Any:

@@ -56,7 +56,7 @@ class Variable(Tensor):
             DtypeError: `data` is floating and this is not, or `where` is not made of truths.
         """
         name, own = self.name or "assign", self.value
-        value = data.value if isinstance(data, Tensor) else as_array(data, name=name)
+        value = data.value if isinstance(data, Tensor) else as_array(data, None, name, np.float64)
         if value.shape != own.shape and value.ndim:
             raise ShapeError(f"{name} expects values of shape {own.shape}; got {value.shape}")
         if value.dtype is not own.dtype and not np.can_cast(value.dtype, own.dtype, "same_kind"):
@@ -64,9 +64,10 @@ class Variable(Tensor):
         places = True if where is True else _mask(where, own, name)
         recorder = current().recorder
         if recorder is not None:
+            given = data if isinstance(data, Tensor) else value
+            data = given if given.dtype == own.dtype else given.astype(own.dtype)
             if where is not True:
-                given = data if isinstance(data, Tensor) else value
-                data = ops.where(where, given if given.dtype == own.dtype else given.astype(own.dtype), self)
+                data = ops.where(where, data, self)
             if not recorder.assigned(self, data, writer):
                 return
         np.copyto(self.writing(writer), value, "same_kind", places)

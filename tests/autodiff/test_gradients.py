@@ -65,6 +65,19 @@ def test_a_cotangent_is_whatever_makes_an_array_of_the_outputs_shape(x, gradient
     assert x.grad.dtype == np.float64
 
 
+def test_numbers_are_rounded_once_to_the_dtype_of_what_they_weigh():
+    for dtype in (np.float16, np.float32, np.float64):
+        x, tenths = tg.tensor(np.ones(2, dtype), requires_grad=True), np.full(2, 0.1).astype(dtype)
+        (1 * x).backward([0.1, 0.1])
+        (number,) = tg.gradients(x.sum(), [x], grad_outputs=0.1)
+        (numbers,) = tg.gradients(1 * x, [x], grad_outputs=[0.1, 0.1])
+        (mixed,) = tg.gradients(1 * x, [x], grad_outputs=[np.float64(0.1), 0.1])
+        for found in (x.grad, number, numbers, mixed):
+            np.testing.assert_array_equal(found, tenths)
+        x.grad = [0.1, 0.1]
+        np.testing.assert_array_equal(x.grad, tenths)
+
+
 @pytest.mark.parametrize(
     ("cotangent", "error", "message"),
     [
@@ -293,6 +306,9 @@ def test_a_gradient_is_never_a_parameters_own_memory():
     (w + c).backward(w)
     w.assign([5.0, 5.0])
     assert c.grad.tolist() == [1.0, 2.0]
+    c.grad = w
+    w.assign([1.0, 1.0])
+    assert c.grad.tolist() == [5.0, 5.0]
 
 
 def _with_rule(rule):

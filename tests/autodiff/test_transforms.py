@@ -2,6 +2,7 @@
 
 from collections import namedtuple
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -62,6 +63,14 @@ def test_jvp_pushes_forward():
     np.testing.assert_allclose(pushed, 2 * X * Y * Y + X**3)
     for linear in (lambda x: x, lambda x: 2 * x, lambda x: x.reshape(3, 1)):
         np.testing.assert_allclose(tg.jvp(linear, (X,), (Y,))[1], linear(Y))
+
+
+def test_the_numbers_of_tangents_and_cotangents_keep_their_digits():
+    _, pull = tg.vjp(lambda x: 1 * x, X)
+    _, pushed = tg.jvp(lambda x: 1 * x, (X,), ([0.1, 0.1, 0.1],))
+    (product,) = tg.hvp(lambda x: (x * x / 2).sum(), (X,), ([0.1, 0.1, 0.1],))
+    for found in (*pull([0.1, 0.1, 0.1]), pushed, product):
+        np.testing.assert_array_equal(found, np.full(3, 0.1))
 
 
 def test_jacobian_has_the_shape_of_result_and_argument():
@@ -218,6 +227,22 @@ def test_results_may_be_lists_and_dicts_too():
 def test_tangents_are_matched_by_name():
     _, pushed = tg.jvp(lambda t: t["x"] * t["y"], ({"x": X, "y": Y},), ({"y": np.zeros(3), "x": np.ones(3)},))
     np.testing.assert_array_equal(pushed, Y)
+
+
+def test_whatever_is_a_mapping_is_one_to_every_transform():
+    def f(t):
+        return (t["x"] * t["y"] ** 2).sum()
+
+    given = MappingProxyType({"x": X, "y": Y})
+    expected = Y**2, 2 * X * Y
+    for g in (tg.grad(f)(given), tg.vjp(f, given)[1](1.0)[0]):
+        np.testing.assert_array_equal([g["x"], g["y"]], expected)
+    _, pushed = tg.jvp(f, (given,), (given,))
+    np.testing.assert_allclose(pushed, (expected[0] * X + expected[1] * Y).sum())
+    (product,) = tg.hvp(f, (given,), (given,))
+    np.testing.assert_allclose([product["x"], product["y"]], [2 * Y * Y, 4 * X * Y])
+    _, pull = tg.vjp(lambda t: MappingProxyType({"a": t["x"]}), {"x": X})
+    np.testing.assert_array_equal(pull(MappingProxyType({"a": Y}))[0]["x"], Y)
 
 
 def test_the_hessian_of_a_dict_is_a_dict_of_dicts():

@@ -71,10 +71,23 @@ def test_finite_computations_pass_and_the_mode_is_as_before():
     assert current().recorder is None
 
 
-def test_a_backward_pass_that_is_itself_differentiated_is_watched():
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_every_backward_pass_is_watched(create_graph):
     x = tg.tensor([0.0], requires_grad=True)
     y = tg.sqrt(x)
-    assert raised(lambda: tg.gradients(y, x, create_graph=True)).startswith("divide gave")
+    assert raised(lambda: y.backward(create_graph=create_graph)).startswith("divide gave")
+    assert raised(lambda: tg.gradients(y, x, create_graph=create_graph)).startswith("divide gave")
+    assert x.grad is None
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_gradients_can_be_differentiated_where_they_can_be_without_it(create_graph):
+    x = tg.tensor([2.0], requires_grad=True)
+    y = tg.sqrt(x)
+    with tg.debug():
+        y.backward(create_graph=create_graph)
+        found = tg.gradients(y, x, create_graph=create_graph)
+    assert x.grad.requires_grad is found.requires_grad is create_graph
 
 
 def test_it_decorates():

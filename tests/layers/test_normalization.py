@@ -518,6 +518,14 @@ def test_axis_says_what_has_a_mean_of_its_own(axis, shape, over):
     np.testing.assert_allclose(layer(x), expected, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_given_numbers_are_rounded_once_to_the_dtype_of_the_layer(dtype):
+    layer = layers.Normalization(mean=[0.1, 0.2], variance=0.3, dtype=dtype)
+    layer(np.zeros((1, 2), dtype))
+    np.testing.assert_array_equal(layer.mean, np.array([0.1, 0.2]).astype(dtype))
+    np.testing.assert_array_equal(layer.variance, np.full(2, 0.3).astype(dtype))
+
+
 def test_mean_and_variance_can_be_given_and_turned_round():
     x = RNG.normal(size=(6, 3))
     np.testing.assert_allclose(known(dtype=np.float64)(x), (x - 1.5) / 2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
-from tinygrad_bn.errors import DtypeError, ShapeError
+from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
 from tinygrad_bn.variables import State
 
 
@@ -135,6 +135,20 @@ def test_sequences_of_tensors_would_lose_gradients():
         tg.add(tg.tensor([1.0, 2.0]), [x, y])
 
 
+@pytest.mark.parametrize("wrong", ["no", "", 0, 1, None], ids=repr)
+def test_requires_grad_is_a_bit_whenever_it_is_set(wrong):
+    x = tg.tensor(1.0)
+    for setting in (
+        lambda: tg.tensor(1.0, requires_grad=wrong),
+        lambda: tg.Tensor(np.ones(1), wrong),
+        lambda: setattr(x, "requires_grad", wrong),
+    ):
+        with pytest.raises(SettingError, match="requires_grad, or trainable, expects True or False; got"):
+            setting()
+    assert x.requires_grad is False
+    assert tg.tensor(1.0, requires_grad=np.True_).requires_grad is True
+
+
 def test_requires_grad_belongs_to_leaves():
     x = tg.tensor([1.0], requires_grad=True)
     y = x * 2
@@ -245,6 +259,19 @@ def test_methods_mean_what_they_mean_in_numpy(method):
     ours, numpys = method(tg.tensor(a)), np.asarray(method(a))
     np.testing.assert_allclose(ours, numpys, rtol=1e-14)
     assert ours.dtype == numpys.dtype
+
+
+@pytest.mark.parametrize("axes", [(0,), ((),), ((0,),), (0, 1, 2)], ids=repr)
+def test_transpose_refuses_what_is_no_order_of_the_axes(axes):
+    for stack in (np.ones((2, 3)), tg.tensor(np.ones((2, 3)))):
+        with pytest.raises(ValueError, match="axes"):
+            stack.transpose(*axes)
+
+
+@pytest.mark.parametrize("axes", [(), (None,), (0,), (-1,), (np.int64(0),), ((0,),), ([0],)], ids=repr)
+def test_a_vector_has_one_order_of_its_axes(axes):
+    np.testing.assert_array_equal(np.arange(2.0).transpose(*axes), [0, 1])
+    np.testing.assert_array_equal(tg.grad(lambda x: tg.sum(x.transpose(*axes) ** 2))(np.arange(2.0)), [0, 2])
 
 
 def test_dot_refuses_what_it_would_take_for_a_stack():

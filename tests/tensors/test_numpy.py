@@ -1,5 +1,7 @@
 """NumPy meets us halfway: its functions on Tensors, with a gradient, without one, or not at all."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,10 @@ WITH_GRADIENT = {
     "broadcast_to": lambda x: np.broadcast_to(x, (2, 2, 3)),
     "concatenate": lambda x: np.concatenate([x, x64], axis=1),
     "stack": lambda x: np.stack([x64, x], axis=1),
+    "concatenate of one": lambda x: np.concatenate(x),
+    "concatenate of one, flat": lambda x: np.concatenate(x, None),
+    "stack of one": lambda x: np.stack(x),
+    "stack of one along an axis": lambda x: np.stack(arrays=x, axis=1),
     "split": lambda x: np.split(x, 3, axis=1)[1],
     "take": lambda x: np.take(x, [0, 0, 2], axis=1),
     "pad": lambda x: np.pad(x, 1),
@@ -134,6 +140,22 @@ def test_arrays_can_be_filled_from_it():
     np.copyto(a, 2 * x)
     np.testing.assert_array_equal(a, 2 * x64)
     np.testing.assert_array_equal(np.array([x[0], x[1]]), x64)
+
+
+@pytest.mark.parametrize("write", [lambda x: np.copyto(x, 0.0), lambda x: np.fill_diagonal(x, 0.0)])
+@pytest.mark.parametrize("made", [tg.tensor, tg.Parameter])
+def test_numpys_functions_cannot_write_to_it(write, made):
+    x = made(x64)
+    with contextlib.suppress(ValueError):  # a copy may be written to
+        write(x)
+    np.testing.assert_array_equal(x, x64)
+
+
+def test_what_numpys_functions_give_does_not_change_with_the_next_update():
+    w = tg.Parameter(x64, trainable=False)
+    given = np.atleast_3d(w)
+    w.assign(0.0)
+    np.testing.assert_array_equal(given, x64[..., None])
 
 
 def test_numpys_assertions_work_on_it():

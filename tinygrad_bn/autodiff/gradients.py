@@ -14,7 +14,7 @@ from tinygrad_bn.locks import new_lock
 from tinygrad_bn.mode import F, current, using
 from tinygrad_bn.names import checked
 from tinygrad_bn.ops.constants import ones
-from tinygrad_bn.tensors import Tensor, as_array
+from tinygrad_bn.tensors import Tensor, fitting
 
 
 @overload
@@ -108,7 +108,7 @@ def sweep(
     """The pullback from Tensors to Tensors."""
     seeds = [_seed(output, cotangent) for output, cotangent in zip(outputs, cotangents, strict=True)]
     if create_graph or current().recorder is not None:  # a recorder wants to see the sweep too
-        with using(gradients=True):
+        with using(gradients=create_graph):
             return pullback(outputs, seeds, inputs, on_tensors=True)
     found = pullback(outputs, [seed.value for seed in seeds], inputs, on_tensors=False)
     return {tensor: Tensor(g if type(g) is np.ndarray else np.asarray(g)) for tensor, g in found.items()}
@@ -120,9 +120,4 @@ def _seed(output: Tensor, cotangent: Any) -> Tensor:
         if output.size != 1:
             raise ShapeError(f"a derivative starts from one element; got shape {output.shape}: give a cotangent too")
         return Tensor(ones(output.shape, output.dtype))
-    given = cotangent if isinstance(cotangent, Tensor) else Tensor(np.array(as_array(cotangent, name="a cotangent")))
-    if given.version is not None:
-        given = given.copy()  # a variable's memory changes at its next update
-    if given.shape != output.shape:
-        raise ShapeError(f"a cotangent has the shape of its output, {output.shape}; got {given.shape}")
-    return given if given.dtype == output.dtype else given.astype(output.dtype)
+    return fitting(cotangent, output, "a cotangent", "output")

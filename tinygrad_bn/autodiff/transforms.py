@@ -14,8 +14,8 @@ from tinygrad_bn.autodiff.gradients import sweep
 from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
 from tinygrad_bn.mode import current, using
 from tinygrad_bn.names import checked
-from tinygrad_bn.nests import leaves, mapped
-from tinygrad_bn.tensors import Tensor, as_array, next_serial
+from tinygrad_bn.nests import aligned, leaves, mapped
+from tinygrad_bn.tensors import Tensor, as_array, fitting, next_serial
 from tinygrad_bn.tensors.graph import arguments
 
 Function = Callable[..., Any]
@@ -107,7 +107,7 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...
     run = _Run(f, primals, range(len(primals)))
 
     def pulled(cotangent: Any) -> tuple[Any, ...]:
-        return tuple(run.pull(_aligned("a cotangent", cotangent, run.result)))
+        return tuple(run.pull(aligned("a cotangent", cotangent, run.result)))
 
     return mapped(run.result, run.hand), pulled
 
@@ -213,12 +213,9 @@ def _along(name: str, f: Function, primals: Any, tangents: Any) -> tuple[_Run, l
         if not isinstance(given, (list, tuple)):
             raise TypeError(f"{name} expects a tuple of {what}; got {type(given).__name__}")
     run = _Run(f, primals, range(len(primals)))
-    given = _aligned("tangents", tangents, run.given)
-    along = [leaf if isinstance(leaf, Tensor) else Tensor(as_array(leaf, name="a tangent")) for leaf in given]
-    for tangent, primal in zip(along, run.inputs, strict=True):
-        if tangent.shape != primal.shape:
-            raise ShapeError(f"a tangent has the shape of its primal, {primal.shape}; got {tangent.shape}")
-    return run, along
+    given = aligned("tangents", tangents, run.given)
+    pairs = zip(given, run.inputs, strict=True)
+    return run, [fitting(tangent, primal, "a tangent", "primal") for tangent, primal in pairs]
 
 
 def _swept(
@@ -227,7 +224,7 @@ def _swept(
     """The gradient, for each input, of the inner product of the cotangents with the tangents."""
     towards = leaves(pulled)
     with using(gradients=True):
-        weighted = [(g * t.astype(g.dtype)).sum() for g, t in zip(towards, along, strict=True)]
+        weighted = [(g * t).sum() for g, t in zip(towards, along, strict=True)]
     found = sweep(weighted, [None] * len(weighted), inputs, create_graph)
     return [found[t] if t in found else Tensor(np.zeros(t.shape, t.dtype)) for t in inputs]
 
@@ -263,19 +260,6 @@ def _result(leaf: Any) -> Tensor:
         return leaf
     number = float(leaf) if isinstance(leaf, int) else leaf
     return Tensor(as_array(number, name="the result of a differentiated function"))
-
-
-def _aligned(name: str, tree: Any, form: Any) -> list[Any]:
-    """The leaves of `tree`, in the order of `form`, whose form it must have."""
-    if isinstance(form, dict):
-        if not isinstance(tree, dict) or tree.keys() != form.keys():
-            raise ShapeError(f"{name} expects a dict with the keys {', '.join(map(str, form))}; got {tree!r:.80}")
-        return [leaf for key in form for leaf in _aligned(name, tree[key], form[key])]
-    if isinstance(form, (list, tuple)):
-        if not isinstance(tree, (list, tuple)) or len(tree) != len(form):
-            raise ShapeError(f"{name} expects a tuple or list of {len(form)}; got {tree!r:.80}")
-        return [leaf for pair in zip(tree, form, strict=True) for leaf in _aligned(name, *pair)]
-    return [tree]
 
 
 def _expect_function(name: str, f: Any) -> None:

@@ -19,8 +19,8 @@ from tinygrad_bn.tensors.graph import source
 def debug() -> Iterator[None]:
     """Within it the first operation on Tensors that gives inf or nan raises; it names itself, its arguments, the line.
 
-    A context manager, and a decorator as `@debug()`. It watches the forward pass, and a backward pass that is itself
-    differentiated (`create_graph=True`). NumPy's own warnings about such values are silent within it.
+    A context manager, and a decorator as `@debug()`. It watches forward and backward passes. NumPy's own warnings about
+    such values are silent within it.
 
     Raises:
         FloatingPointError: a result is not finite.

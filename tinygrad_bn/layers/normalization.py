@@ -259,7 +259,7 @@ class Normalization(_Along):
         super().__init__(axis, **options)
         if (mean is None) != (variance is None):
             raise SettingError(f"{called(self)} expects mean and variance together; got only one of them")
-        self._given = None if mean is None else (as_array(mean), as_array(variance))
+        self._given = None if mean is None else [as_array(given, floats=np.float64) for given in (mean, variance)]
         if self._given is not None and not (self._given[1] >= 0).all():
             raise SettingError(f"{called(self)} expects variance to be not below 0; got {variance!r}")
         self.invert = invert

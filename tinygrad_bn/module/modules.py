@@ -226,7 +226,7 @@ class Module(Checked):
         if not isinstance(state, Mapping):
             raise self.error(TypeError, f"expects a dict of values by path, as state_dict gives it; got {state!r:.60}")
         variables = dict(self.named_variables())
-        values = {path: as_array(state[path], name=path) for path in variables if path in state}
+        values = {path: as_array(state[path], None, path, np.float64) for path in variables if path in state}
         strangers = [f"{path} is missing" for path in variables if path not in state]
         strangers += [_unexpected(path, variables) for path in state if path not in variables]
         misfits = [problem for path, value in values.items() if (problem := _misfit(path, variables[path], value))]

@@ -5,5 +5,6 @@ from tinygrad_bn.tensors.core import Source as Source
 from tinygrad_bn.tensors.core import Tensor as Tensor
 from tinygrad_bn.tensors.core import Version as Version
 from tinygrad_bn.tensors.core import bind as bind
+from tinygrad_bn.tensors.core import fitting as fitting
 from tinygrad_bn.tensors.core import next_serial as next_serial
 from tinygrad_bn.tensors.core import tensor as tensor

@@ -21,13 +21,16 @@ NUMBERS = "fiub"
 _SCALARS = (((bool, np.bool), bool), ((int, np.integer), int), ((float, np.floating), float))
 
 
-def as_array(data: Any, dtype: DTypeLike | None = None, name: str = "tensor") -> NDArray[Any]:
+def as_array(
+    data: Any, dtype: DTypeLike | None = None, name: str = "tensor", floats: DTypeLike = np.float32
+) -> NDArray[Any]:
     """`data` as an ndarray: Python floats become float32, ints int64, bools bool; NumPy's keep their dtype.
 
     Args:
         data: a number, nested sequences, an array, or a Tensor.
         dtype: what to cast it to, instead.
         name: who asks, for the messages.
+        floats: what Python floats become; float64 for who goes on to cast, so that they keep their digits till then.
 
     Raises:
         DtypeError: `data` is not made of real numbers, or of such as `dtype` can hold, or has Tensors in it whose
@@ -44,11 +47,11 @@ def as_array(data: Any, dtype: DTypeLike | None = None, name: str = "tensor") ->
         raise DtypeError(f"{name} expects numbers that {wanted} can hold; got {data!r:.80}") from None
     if array.dtype.kind not in NUMBERS:
         raise DtypeError(f"{name} expects real numbers; got {data!r:.80} of type {type(data).__name__}")
-    if array.dtype.kind != "f" or hasattr(data, "dtype"):
+    if array is data or array.dtype.kind != "f" or hasattr(data, "dtype"):
         return array
     strong = {leaf.dtype for leaf in _leaves(data, name)}
     if dtype is None and array.dtype == np.float64:
-        return array.astype(np.result_type(*strong, 0.0) if strong else np.float32)
+        return array.astype(np.result_type(*strong, 0.0) if strong else floats, copy=False)
     return array
 
 

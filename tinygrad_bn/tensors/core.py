@@ -16,7 +16,7 @@ from weakref import WeakSet
 import numpy as np
 
 from tinygrad_bn import ops
-from tinygrad_bn.errors import DtypeError, ShapeError
+from tinygrad_bn.errors import DtypeError, SettingError, ShapeError
 from tinygrad_bn.mode import changed, current
 from tinygrad_bn.names import checked
 from tinygrad_bn.primitives import Primitive
@@ -97,8 +97,8 @@ class Tensor(Visible, Methods):
         self._grad = self.source = self.version = self.activation = None
         self.serial = next_serial()
         self._wanted = False
-        if requires_grad:
-            self.requires_grad = True
+        if requires_grad is not False:
+            self.requires_grad = requires_grad
 
     @staticmethod
     def bind(primitive: Primitive[Any], args: tuple[Any, ...], params: Mapping[str, Any]) -> Tensor:
@@ -147,6 +147,8 @@ class Tensor(Visible, Methods):
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
+        if not isinstance(wanted, (bool, np.bool)):
+            raise SettingError(f"requires_grad, or trainable, expects True or False; got {wanted!r:.60}")
         if wanted and self.value.dtype.kind != "f":
             raise DtypeError(f"requires_grad expects a floating dtype; got {self.dtype}. Use .astype(np.float32)")
         if self.source is not None and wanted != self._wanted:
@@ -248,10 +250,7 @@ class Tensor(Visible, Methods):
         if gradient is None:
             self._grad = None
             return
-        given = gradient if isinstance(gradient, Tensor) else Tensor(np.array(as_array(gradient, name="grad")))
-        if given.shape != self.shape:
-            raise ShapeError(f"grad expects the shape of its Tensor, {self.shape}; got {given.shape}")
-        self._grad = given if given.dtype == self.dtype else given.astype(self.dtype)
+        self._grad = fitting(gradient, self, "grad", "Tensor")
 
     def detach(self) -> Tensor:
         """The same values without the graph: no gradient flows through.
@@ -337,6 +336,21 @@ def _share_version(result: Tensor, args: tuple[Any, ...]) -> None:
                 result.version = arg.version
                 arg.version.views.add(result)
                 return
+
+
+def fitting(data: Any, like: Tensor, name: str, whose: str) -> Tensor:
+    """`data` as a Tensor of the shape and dtype of `like`, whose values no update of a variable changes.
+
+    Raises:
+        DtypeError: `data` is not made of real numbers.
+        ShapeError: it has another shape; the message calls `data` by `name`, and `like` by what it is to that.
+    """
+    given = data if isinstance(data, Tensor) else Tensor(np.array(as_array(data, name=name, floats=np.float64)))
+    if given.version is not None:
+        given = given.copy()
+    if given.shape != like.shape:
+        raise ShapeError(f"{name} expects the shape of its {whose}, {like.shape}; got {given.shape}")
+    return given if given.dtype == like.dtype else given.astype(like.dtype)
 
 
 def _is_no_array(other: object) -> bool:

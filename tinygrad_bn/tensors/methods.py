@@ -6,6 +6,8 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tinygrad_bn import ops
 from tinygrad_bn.primitives import Traced
 from tinygrad_bn.tensors.arrays import of_numbers
@@ -84,7 +86,8 @@ class Methods(Traced):
 
     def transpose(self, *axes: Any) -> Tensor:
         """See `tg.transpose`; the axes as one tuple, as several numbers, or none to reverse them."""
-        return _applied(ops.transpose, self, (axes[0] if len(axes) == 1 else axes) or None)
+        given = len(axes) == 1 and not isinstance(axes[0], (int, np.integer))
+        return _applied(ops.transpose, self, axes[0] if given else axes or None)
 
     def flatten(self) -> Tensor:
         """All elements along one axis."""

@@ -43,14 +43,17 @@ class Visible(Traced):
             taken.append((self, request))
         return self._seen(request)
 
-    def numpy(self) -> NDArray[Any]:
-        """The values: a read-only view, or a copy of what a variable's next update would change."""
-        value = self._taken(".numpy()")
+    def _guarded(self, value: NDArray[Any]) -> NDArray[Any]:
+        """The value, for whoever may keep it or write to it."""
         if self.version is not None:
             return value.copy()
         view = value.view()
         view.flags.writeable = False
         return view
+
+    def numpy(self) -> NDArray[Any]:
+        """The values: a read-only view, or a copy of what a variable's next update would change."""
+        return self._guarded(self._taken(".numpy()"))
 
     def item(self) -> Any:
         """The only element, as a Python number.
@@ -133,44 +136,57 @@ def _ours() -> Mapping[Any, Callable[..., Any]]:
         np.dot: dot,
         np.divmod: lambda x, y: (ops.floor_divide(x, y), ops.remainder(x, y)),
         np.ravel: lambda x: x.ravel(),
+        np.stack: lambda arrays, *others, **named: ops.stack(list(arrays), *others, **named),
+        np.concatenate: lambda arrays, *others, **named: ops.concatenate(list(arrays), *others, **named),
         np.broadcast_arrays: _broadcast_arrays,
         np.bitwise_and: partial(of_truths, ops.logical_and),
         np.bitwise_or: partial(of_truths, ops.logical_or),
         np.bitwise_xor: partial(of_truths, ops.logical_xor),
         np.invert: partial(of_truths, ops.logical_not),
+        np.where: lambda c, *xy: ops.where(c, *xy) if xy else _without_us(np.where, "where", (c,), {}),
     }
     for name in ops.__all__:
         function = getattr(np, name, None)
         if function is not None and name not in ("astype", "put"):  # these mean something else in NumPy
-            table[function] = getattr(ops, name)
-    table[np.where] = lambda c, *xy: ops.where(c, *xy) if xy else _without_us(np.where, "where", (c,), {})
+            table.setdefault(function, getattr(ops, name))
     return table
 
 
 def _without_us(function: Callable[..., Any], name: str, args: Any, options: Mapping[str, Any]) -> Any:
     """A NumPy function that has no derivative here, on the values.
 
+    Where it gives no numbers, they may have gone elsewhere: into another array, say, or to Python.
+
     Raises:
-        TypeError: its result would have one. Truth values, indices and the like have none.
+        TypeError: its result would have a derivative. Truth values, indices and the like have none.
     """
-    wanted = False
+    met: list[Visible] = []
 
     def seen(argument: Any) -> Any:
-        nonlocal wanted
         if isinstance(argument, (list, tuple)):
             return type(argument)(map(seen, argument))
         if not isinstance(argument, Visible):
             return argument
         if function in _BLIND:
             return argument.value
-        wanted = wanted or argument._wanted
-        return argument._seen(f"np.{name}")
+        met.append(argument)
+        return argument._guarded(argument._seen(f"np.{name}"))
 
     result = function(*map(seen, args), **{key: seen(option) for key, option in options.items()})
-    parts = result if isinstance(result, (list, tuple)) else (result,)
-    if wanted and any(isinstance(part, (np.ndarray, np.inexact)) and part.dtype.kind in "fc" for part in parts):
-        raise TypeError(f"np.{name} has no derivative here; use a tg function, or .detach() to go without")
+    kinds = set(map(_kind, result if isinstance(result, (list, tuple)) else (result,)))
+    for argument in met:
+        if argument._wanted and not kinds.isdisjoint("fc"):
+            raise TypeError(f"np.{name} has no derivative here; use a tg function, or .detach() to go without")
+        if "O" in kinds:
+            argument._taken(f"np.{name}")
     return result
+
+
+def _kind(part: Any) -> str:
+    """The kind of the dtype of what a NumPy function gave; that of Python's answers to questions is none."""
+    if isinstance(part, (np.ndarray, np.generic)):
+        return part.dtype.kind
+    return "" if isinstance(part, (bool, int, str)) else "O"
 
 
 _BLIND = {np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.result_type}
