@@ -100,6 +100,26 @@ def constants_change_no_derivative(function, case):
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
+def _several(function, case):
+    return draws_nothing(function, case) and len(smooth(sample(function, case))) > 1
+
+
+@law(_several)
+def integers_change_no_derivative(function, case):
+    """Beside integers the first and second derivatives by an argument are what they are beside floats of that size."""
+    arrays, rng = sample(function, case), generator(function, case)
+    w = direction(rng, function(*arrays, **settings(function, case)))
+    for i in smooth(arrays):
+        d, others = direction(rng, arrays[i]), set(smooth(arrays)) - {i}
+        for dtype in (np.int8, np.uint8, np.bool):
+            whole = [np.resize([0, 1, 2], a.shape).astype(dtype) if j in others else a for j, a in enumerate(arrays)]
+            exact = [a.astype(np.float64) if j in others else a for j, a in enumerate(whole)]
+            with np.errstate(all="ignore"):  # some divide by the 0 among them
+                beside = (_derivatives(function, case, given, i, w, d, [i]) for given in (whole, exact))
+                for one, other in zip(*beside, strict=True):
+                    np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
 def _derivatives(function, case, arrays, i, w, d, kinds):
     """The cotangent of argument i, and that of its product with d; the arguments in `kinds` are Tensors."""
     args = [Tensor(array, requires_grad=True) if j in kinds else array for j, array in enumerate(arrays)]

@@ -244,6 +244,12 @@ PLANTS = [
     Plant("too_few_arrays_are_answered", "Python's sentence", planted(kind=Careless)),
     Plant("what_is_fixed_is_no_tensor", "taken", planted(kind=Careless)),
     Plant("constants_change_no_derivative", "an array's dot", matrices(lambda g, z, x, y: x.T.dot(g)), matrices()),
+    Plant(
+        "integers_change_no_derivative",
+        "counted in their own dtype",
+        planted(product, lambda g, z, x, y: g * ((y - 1) + 1.0), lambda g, z, x, y: g * x, **PRODUCT),
+        planted(product, lambda g, z, x, y: g * y, lambda g, z, x, y: g * x, **PRODUCT),
+    ),
     Plant("is_written_as_a_formula", "a power", planted(lambda x, /, scale=1.0, shift=0.0: scale * x**2 + shift)),
     Plant("is_written_as_a_formula", "a power in a rule", planted(tame, lambda g, y, x, **settings: g * x**2)),
     Plant("is_written_as_a_formula", "a power in a helper", planted(tame, lambda g, y, x, **k: g * careless_helper(x))),

@@ -97,6 +97,7 @@ RULES = {
         Kink("power(x, 0.5)", {"x": 0.0}, {"x": inf}, "x**0.5"),
         Kink("power(x, y)", {"x": 0.0, "y": 2.0}, {"x": 0.0, "y": 0.0}, "x**y"),
         Kink("power(x, y)", {"x": 0.0, "y": 0.0}, {"x": 0.0, "y": 0.0}, "x**y"),
+        Kink("power(x, y)", {"x": 0.0, "y": -1.0}, {"x": -inf, "y": -inf}, "x**y"),
         Kink("power(x, y)", {"x": 2.0, "y": 0.0}, {"x": 0.0, "y": 0.6931471805599453}, "x**y"),
     ],
     "The branch that `where` does not take gets 0; guard its argument, for 0 * inf is no number": [
@@ -108,6 +109,7 @@ RULES = {
             {"x": 0.0},
             "torch.where(x > 0, torch.sqrt(torch.where(x > 0, x, 1.0)), 0.0)",
         ),
+        Kink("sqrt(relu(x))", {"x": -1.0}, {"x": nan}, "torch.sqrt(F.relu(x))", {"x": 0.0}),
     ],
     "Repeated indices accumulate": [
         Kink("take(x, [0, 0, 1])", {"x": [1.0, 2.0]}, {"x": [2.0, 1.0]}, "x[[0, 0, 1]]"),

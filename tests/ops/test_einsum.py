@@ -73,11 +73,39 @@ def test_subscripts_come_first_and_as_a_string():
         tg.einsum(np.ones((2, 2)), [0, 1])
 
 
-def test_axes_of_length_1_are_repeated_as_numpy_repeats_them():
-    x, y = RNG.uniform(size=(2, 1)), RNG.uniform(size=(3, 4))
-    np.testing.assert_allclose(tg.einsum("ij,jk->ik", x, y), np.einsum("ij,jk->ik", x, y), rtol=1e-14)
-    g = tg.grad(lambda x: tg.einsum("ij,jk->ik", x, y).sum())(x)
-    np.testing.assert_allclose(g, np.full((2, 1), y.sum()), rtol=1e-14)
+SHORT = """
+ij,jk->ik (2,1) (3,4) | ij,ij->ij (2,1) (1,3) | ij,ij->j (2,3) (1,3) | ij,ij-> (2,3) (1,3) | ij,j,j-> (2,1) (3,) (1,)
+ij,ij->i (2,3) (2,1) | ii,ij->j (3,3) (1,2) | ij,ij->i (2,0) (2,1)
+"""
+
+
+@pytest.mark.parametrize("entry", subscripts(SHORT))
+def test_axes_of_length_1_are_repeated_as_numpy_repeats_them_and_their_gradients_summed(entry):
+    text, *shapes = entry.split()
+    arrays = [RNG.uniform(-1, 1, eval(shape)) for shape in shapes]
+    terms = text.split("->")[0].split(",")
+    given = [axis for term, array in zip(terms, arrays, strict=True) for axis in zip(term, array.shape, strict=True)]
+    lengths = {**dict(given), **{name: length for name, length in given if length != 1}}
+    expected = np.einsum(text, *arrays)
+    np.testing.assert_allclose(tg.einsum(text, *arrays), expected, rtol=1e-14, atol=1e-15)
+    w = RNG.uniform(-1, 1, expected.shape)
+
+    def in_full(*xs):
+        pairs = zip(terms, xs, strict=True)
+        return [tg.broadcast_to(x, tuple(lengths[name] for name in term)) for term, x in pairs]
+
+    everything = tuple(range(len(arrays)))
+    ours = tg.grad(lambda *xs: (tg.einsum(text, *xs) * w).sum(), argnums=everything)(*arrays)
+    repeated = tg.grad(lambda *xs: (tg.einsum(text, *in_full(*xs)) * w).sum(), argnums=everything)(*arrays)
+    for one, other in zip(ours, repeated, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.bool])
+def test_integers_beside_floats_are_multiplied_as_floats(dtype):
+    x, w, y = np.full((2, 3), 100).astype(dtype), np.array([1.5, 2.0]), np.full(3, 100).astype(dtype)
+    exact = np.einsum("ij,k,j->ki", x.astype(float), w, y.astype(float))
+    np.testing.assert_array_equal(tg.einsum("ij,k,j->ki", x, w, y), exact)
 
 
 def test_float32_stays_float32():

@@ -52,10 +52,15 @@ def test_the_second_derivatives_at_a_kink_are_those_of_the_branch_below(kink, dt
 def test_the_second_derivatives_of_a_power_are_0_where_their_limit_would_be_no_number():
     np.testing.assert_array_equal(second_derivatives("power(x, y)", {"x": 0.0, "y": 0.0}), [0, 0, 0, 0])
     np.testing.assert_array_equal(second_derivatives("power(x, x)", {"x": 0.0}), [0])
-    assert tg.grad(tg.power)(np.float32(1e-42), np.float32(0)) == 0
+    assert tg.grad(tg.power)(np.array(1e-42, np.float32), np.array(0, np.float32)) == 0
     for x in (np.float32(1e-42), np.float32(0), 0.0):
         for expression in ("power(x, 0)", "power(x, 1)", "power(x, 1.0)"):
             np.testing.assert_array_equal(second_derivatives(expression, {"x": x}), [0])
+
+
+def test_the_second_derivatives_of_distances_at_0_are_those_at_a_distance_of_1():
+    np.testing.assert_array_equal(tg.hessian(tg.norm)(np.zeros(3)), np.eye(3))
+    np.testing.assert_array_equal(tg.hessian(tg.std)(np.full(2, 2.0)), [[0.25, -0.25], [-0.25, 0.25]])
 
 
 def test_a_product_with_two_zeros_is_right_to_the_second_order():
@@ -70,6 +75,12 @@ def test_a_product_with_three_zeros_is_right_to_the_third_order():
     for i, j, k in ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)):
         expected[i, j, k] = 1
     np.testing.assert_array_equal(third, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint64, np.int8, np.bool])
+def test_an_integer_exponent_of_0_gives_a_large_base_derivative_0(dtype):
+    slope = tg.grad(lambda x: tg.sum(x ** np.array([0, 1], dtype)))(np.array([1e100, 3.0]))
+    np.testing.assert_array_equal(slope, [0, 1])
 
 
 def test_the_mixed_derivative_of_a_power_is_right_where_the_exponent_is_0():

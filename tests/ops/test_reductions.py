@@ -33,6 +33,21 @@ def test_what_is_no_axis_is_refused_whatever_was_asked_before(function, axis):
             function(x, axis=axis)
 
 
+def test_the_gradient_of_a_mean_over_many_values_is_the_same_share_for_each():
+    for n in (2**20, 2**20 + 1):
+        np.testing.assert_array_equal(tg.grad(tg.mean)(np.zeros(n)), np.full(n, 1 / n))
+
+
+@pytest.mark.parametrize("function", [tg.max, tg.min])
+def test_ties_share_evenly_however_many_they_are(function):
+    n = 70_000  # more than float16 can count
+    for axis, shape in ((None, (n,)), (0, (n, 2))):
+        x = tg.tensor(np.zeros(shape, np.float16), requires_grad=True)
+        g = tg.gradients(function(x, axis).sum(), x)
+        assert g.dtype == np.float16
+        np.testing.assert_array_equal(g.numpy(), np.full(shape, 1 / n, np.float16))
+
+
 @pytest.mark.parametrize("axis", [None, 0, -1, ()])
 @pytest.mark.parametrize("keepdims", [False, True])
 def test_a_number_is_the_product_of_itself(axis, keepdims):

@@ -47,16 +47,21 @@ def leaky_relu(x: Array, /, alpha: float = 0.3) -> Array:
     """
     if not isinstance(alpha, (int, float)):
         raise SettingError(f"leaky_relu expects alpha to be one number; got {alpha!r:.80}. For several there is prelu")
-    x = floats(x)
-    return np.maximum(x, zeros_like(x)) + alpha * np.minimum(x, zeros_like(x))
+    return _leaking(floats(x), alpha)
 
 
 leaky_relu.defvjp(lambda g, y, x, *, alpha: g * _slope(x, alpha))
 
 
+def _leaking(x: Array, alpha: Array) -> Array:
+    """x where x > 0, else alpha * x."""
+    nothing = zeros_like(x)
+    return np.maximum(x, nothing) + alpha * np.minimum(x, nothing)
+
+
 def _slope(x: Array, alpha: Array) -> Array:
     """1 where x > 0, else alpha."""
-    return alpha + (1 - alpha) * (x > 0).astype(x.dtype)
+    return alpha + (1.0 - alpha) * (x > 0).astype(x.dtype)  # 1 - 2 is 255 among integers of 8 bits without a sign
 
 
 @primitive(
@@ -67,7 +72,7 @@ def _slope(x: Array, alpha: Array) -> Array:
 )
 def prelu(x: Array, alpha: Array, /) -> Array:
     """x where x > 0, else alpha * x, with an alpha that is learned.  Reference: He et al. (2015), Eq. 1."""
-    return np.maximum(x, zeros_like(x)) + alpha * np.minimum(x, zeros_like(x))
+    return _leaking(x, alpha)
 
 
 prelu.defvjp(lambda g, y, x, alpha: g * _slope(x, alpha), lambda g, y, x, alpha: g * negative_part(x))

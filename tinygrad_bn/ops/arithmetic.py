@@ -27,25 +27,33 @@ divide = ufunc(
     domain=(real, positive),
 )
 negative = ufunc(np.negative, "-x", lambda g, y, x: -g, label="-")
-power = ufunc(
-    np.power,
-    "x ** y; at x = 0 the derivative to y is 0, and at y = 0 the derivative to x is 0",
-    lambda g, z, x, y: _to_base(g, x, y),
-    lambda g, z, x, y: g * (z * log(x + (x == 0)) * (x != 0)),
-    label="**",
-    domain=(positive, interval(-2.0, 2.0)),
-    expects="shapes that broadcast together, and of integers no negative powers",
-)
 
 
-def _to_base(g: Array, x: Array, y: Array) -> Array:
+def _to_base(g: Array, z: Array, x: Array, y: Array) -> Array:
     """g * y * x ** (y - 1), but 0 where y is 0 and x so small that 1 / x is infinite: 0 * inf would be no number."""
     if isinstance(y, (int, float)):
         return g * (y * power(x, y - 1)) if y else g * 0
     lost = (y == 0) & (abs(x) < np.finfo(x.dtype).tiny)
-    return g * (y * power(x + lost, y - 1) * logical_not(lost))
+    return g * (y * power(x + lost, y - 1.0) * logical_not(lost))  # 0 - 1 is 255 among integers without a sign
 
 
+def _to_exponent(g: Array, z: Array, x: Array, y: Array) -> Array:
+    """g * z * log(x), but 0 where x is 0 and y is not below 0: 0 * -inf would be no number."""
+    if isinstance(x, (int, float)) and x:
+        return g * (z * log(x))
+    kept = ((x == 0) <= (y < 0)).astype(z.dtype)  # that of the result: NumPy's log of small integers has few digits
+    return g * (z * log(x + (1 - kept)) * kept)
+
+
+power = ufunc(
+    np.power,
+    "x ** y; at x = 0 the derivative to y is 0, or -inf for y < 0, and at y = 0 the derivative to x is 0",
+    _to_base,
+    _to_exponent,
+    label="**",
+    domain=(positive, interval(-2.0, 2.0)),
+    expects="shapes that broadcast together, and of integers no negative powers",
+)
 floor_divide = ufunc(
     np.floor_divide,
     "The largest integer not above x / y; it has no gradient",

@@ -113,6 +113,9 @@ affine.defvjp(
 )
 def contract(*operands: Array, subscripts: str) -> Array:
     """The sum of products that the `subscripts` describe, with an explicit result and no ellipsis."""
+    if len(operands) > 2:  # the first two are multiplied in their own dtype, in which the product need not fit
+        common = np.result_type(*[x.dtype for x in operands])
+        operands = tuple([x if x.dtype == common else x.astype(common) for x in operands])
     return np.einsum(subscripts, *operands, optimize=len(operands) > 1)
 
 
@@ -120,20 +123,20 @@ def contract(*operands: Array, subscripts: str) -> Array:
 def _(position: int, g: Array, y: Array, *operands: Array, subscripts: str) -> Array:
     """The same contraction with g in the place of the operand, whose subscripts become the result's.
 
-    An axis that only this operand has is filled by ones; one named twice in it is a diagonal, filled by an identity.
+    An axis that no other has in its length is filled by ones; one named twice in it, a diagonal, by an identity.
     """
     inputs, result = subscripts.split("->")
     terms = inputs.split(",")
     operand = operands[position]
-    wanted, known = "", set(result).union(*(terms[:position] + terms[position + 1 :]))
     factors = [(result, g), *((t, x) for i, (t, x) in enumerate(zip(terms, operands, strict=True)) if i != position)]
-    fresh = (letter for letter in string.ascii_letters if letter not in subscripts)
+    known = {axis for term, x in factors for axis in zip(term, x.shape, strict=True)}
+    wanted, fresh = "", (letter for letter in string.ascii_letters if letter not in subscripts)
     for name, length in zip(terms[position], operand.shape, strict=True):
         if name in wanted:
             twin = next(fresh)
             factors.append((name + twin, np.eye(length, dtype=operand.dtype)))
             name = twin
-        elif name not in known:
+        elif (name, length) not in known:
             factors.append((name, np.ones(length, operand.dtype)))
         wanted += name
     return contract(*(x for _, x in factors), subscripts=",".join(t for t, _ in factors) + "->" + wanted)

@@ -208,7 +208,8 @@ mean.defvjp(lambda g, y, x, *, axis, keepdims: spread(g, x, axis) * full_like(x,
 
 def _extremum(g: Array, y: Array, x: Array, *, axis: Axis, keepdims: bool) -> Array:
     """Ties share the cotangent evenly; where NaN has won, which is equal to nothing, nobody gets it."""
-    ties = astype(x == spread(y, x, axis), dtype=g.dtype)
+    wide = np.float32 if g.dtype == np.float16 else g.dtype  # float16 cannot count beyond 65504
+    ties = astype(x == spread(y, x, axis), dtype=wide)
     return spread(g, x, axis) * (ties / maximum(sum(ties, axis=axis, keepdims=True), 1.0))
 
 

@@ -21,14 +21,14 @@ _MANY = 1024
 _mean = mean.forward  # for the forwards here: without the way through the primitive
 
 
-def _centred(x: Array, axis: Axis, mean: Callable[..., Array] = _mean) -> tuple[Array, Array]:
-    """The mean of x over `axis`, and x less its mean."""
+def _moments(x: Array, axis: Axis, mean: Callable[..., Array] = _mean) -> tuple[Array, Array, Array]:
+    """The mean of x over `axis`, x less its mean, and the biased variance."""
     middle = mean(x, axis, keepdims=True)
     centred = x - middle
     if x.size > _MANY * middle.size:
         missed = mean(centred, axis, keepdims=True)
         middle, centred = middle + missed, centred - missed
-    return middle, centred
+    return middle, centred, mean(np.square(centred), axis, keepdims=True)
 
 
 def _freedom(x: Array, axis: Axis, ddof: int) -> int:
@@ -142,9 +142,7 @@ def _standardized(x: Array, axis: Axis, epsilon: float) -> Array:
 )
 def deviation(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
     """sqrt(var(x) + epsilon) over `axis`, which stays behind with length 1."""
-    if not epsilon >= 0:
-        raise SettingError(f"deviation expects epsilon >= 0; got {epsilon!r}")
-    return np.sqrt(_mean(np.square(_centred(x, axis)[1]), axis, keepdims=True) + epsilon)
+    return np.sqrt(_moments(x, axis)[2] + epsilon)
 
 
 @deviation.defvjp
@@ -173,8 +171,7 @@ def standardize(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> 
     """
     if not epsilon >= 0:
         raise SettingError(f"standardize expects epsilon >= 0; got {epsilon!r}")
-    middle, centred = _centred(x, axis)
-    variance = _mean(np.square(centred), axis, keepdims=True)
+    middle, centred, variance = _moments(x, axis)
     scale = np.sqrt(variance + epsilon)
     return residuals.keep(centred / scale, middle, variance, scale)
 
@@ -191,5 +188,5 @@ def moments(x: Array, y: Array, *, axis: int | tuple[int, ...]) -> tuple[Array, 
     """Mean and biased variance of x over `axis`, which stays behind with length 1, as y = standardize(x) took them."""
     if taken := residuals.kept(y):
         return taken[:2]
-    middle, centred = _centred(x, axis, mean)
-    return middle, mean(square(centred), axis, keepdims=True)
+    middle, _, variance = _moments(x, axis, mean)
+    return middle, variance
