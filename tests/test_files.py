@@ -57,6 +57,52 @@ def test_a_missing_folder_is_an_error_of_its_own(tmp_path):
     assert raised.value.filename == str(path)
 
 
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "real").mkdir()
+    link, target = tmp_path / "link.json", tmp_path / "real" / "file"
+    link.symlink_to(Path("real", "file"))
+    for text in ("new", "newer"):  # at first it leads nowhere yet
+        with replacing(link) as part:
+            assert part.suffix == ".json"
+            part.write_text(text)
+        assert link.is_symlink()
+        assert target.read_text() == text
+        assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes")
+def test_what_is_no_plain_file_is_refused_and_stays(tmp_path):
+    pipe, link, circle = (tmp_path / name for name in ("pipe", "link", "circle"))
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    circle.symlink_to(circle)
+    for path in (pipe, link, circle, tmp_path):
+        with pytest.raises(FileExistsError, match="only a plain file is replaced") as raised:
+            replacing(path).__enter__()
+        assert raised.value.filename == str(path)
+    assert pipe.is_fifo()
+    assert sorted(tmp_path.iterdir()) == [circle, link, pipe]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no such modes")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400, 0o755])
+def test_a_new_file_is_open_to_the_same_as_the_old_one(tmp_path, mode):
+    path = tmp_path / "private"
+    path.write_text("old")
+    path.chmod(mode)
+    with replacing(path) as part:
+        assert not stat.S_IMODE(part.stat().st_mode) & 0o077
+        part.write_text("new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("path", [None, 3, b"file"])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(TypeError, match=f"the path of a file is expected, such as 'model.npz'; got {path!r}"):
+        replacing(path).__enter__()
+
+
 @pytest.mark.parametrize("path", ["", "."])
 def test_a_path_without_a_name_is_refused(path):
     with pytest.raises(
@@ -66,10 +112,9 @@ def test_a_path_without_a_name_is_refused(path):
 
 
 def test_what_the_system_says_names_the_path_that_was_given(tmp_path):
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match="folder") as raised, replacing(tmp_path / "folder") as part:
-        part.write_text("new")
-    assert str(raised.value).endswith(f": {str(tmp_path / 'folder')!r}")
+    with pytest.raises(OSError, match="file") as raised, replacing(tmp_path / "file") as part:
+        part.unlink()
+    assert str(raised.value).endswith(f": {str(tmp_path / 'file')!r}")
     with pytest.raises(OSError, match="under") as raised, replacing(tmp_path / "file") as part:
         (part / "under").read_text()
     assert raised.value.filename == str(part / "under")

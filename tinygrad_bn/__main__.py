@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from tinygrad_bn import __version__
@@ -23,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words after the program's name; None takes those that the process was started with.
     """
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as on standard error: what cannot be spelled stops no work
     try:
         options = _parser().parse_args(argv)
     except SystemExit as exit:  # argparse has printed its help, the version, or what it did not understand

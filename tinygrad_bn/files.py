@@ -6,9 +6,10 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import ENOENT
+from errno import EEXIST, ENOENT
 from itertools import count
 from pathlib import Path
+from stat import S_IMODE
 from typing import TYPE_CHECKING
 
 from tinygrad_bn.errors import SettingError
@@ -22,24 +23,32 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterato
     """Where to write what `path` is to hold: a file beside it, with its suffix, that takes its place if nothing fails.
 
     After a failure the old file is as it was, and nothing lies beside it; nor does anything after the next call for
-    this path where this process was killed.
+    this path where this process was killed. A link stays, and what it leads to is replaced. The new file may be read
+    and written by whom the old one could be.
 
     Args:
         path: of the file.
         durable: wait until all is on the disk, so that a power failure too leaves the old file or the new one.
+
+    Raises:
+        TypeError, ValueError, FileNotFoundError: see `file_path`.
+        FileExistsError: what is there is no plain file, but a folder, a pipe or a device.
     """
-    path = _expected(path)
-    part = path.with_name(f".{os.getpid()}-{next(_numbers)}.{path.name}")
-    _remove_abandoned(path)
+    path = file_path(path)
+    target = _replaceable(path)
+    part = target.with_name(f".{os.getpid()}-{next(_numbers)}.{path.name}")
+    _remove_abandoned(target.with_name(path.name))
     mark = None
     try:
-        mark = _marked(part)
+        mark = _marked(part, 0o600 if target.exists() else 0o666)
         yield part
+        if os.name == "posix" and target.exists():
+            _hand_over(target.stat(), part)
         if durable:
             _flush(part)
-        part.replace(path)
+        part.replace(target)
         if durable and os.name == "posix":
-            _flush(path.parent)  # the new name too
+            _flush(target.parent)  # the new name too
     except OSError as error:
         if str(error.filename) == str(part):  # which nobody has heard of
             error.filename = str(path)
@@ -51,33 +60,53 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterato
             os.close(mark)
 
 
-def _expected(path: str | os.PathLike[str]) -> Path:
+def file_path(path: str | os.PathLike[str]) -> Path:
     """A path that a file can have.
 
     Raises:
+        TypeError: it is none.
         ValueError: it is empty, or names a folder by its dots.
         FileNotFoundError: its folder is not there.
     """
+    expected = "the path of a file is expected, such as 'model.npz'"
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{expected}; got {path!r:.60}")
     found = Path(path)
     if not found.name:
-        raise SettingError(f"the path of a file is expected, such as 'model.npz'; got {os.fspath(path)!r}")
+        raise SettingError(f"{expected}; got {os.fspath(path)!r}")
     if not found.parent.is_dir():
         raise FileNotFoundError(ENOENT, f"the folder {str(found.parent)!r} is not there", os.fspath(path))
     return found
+
+
+def _replaceable(path: Path) -> Path:
+    """The file, there or not, that a path leads to: links are part of the way. What is no plain file is refused."""
+    target = Path(os.path.realpath(path))
+    if (path.exists() and not path.is_file()) or target.is_symlink():  # a link that is still one leads round in circles
+        raise FileExistsError(EEXIST, "only a plain file is replaced, which this is not", str(path))
+    return file_path(target)
+
+
+def _hand_over(old: os.stat_result, new: Path) -> None:
+    """Let a file belong to whom another does, where we may, and be open to the same."""
+    with suppress(OSError):
+        os.chown(new, old.st_uid, old.st_gid)
+    with suppress(OSError):  # a file system without them
+        new.chmod(S_IMODE(old.st_mode))
 
 
 _numbers = count()
 """Two threads may write at the same time."""
 
 
-def _marked(part: Path) -> int | None:
+def _marked(part: Path, mode: int) -> int | None:
     """A new file that this process holds locked until it ends, in whatever way; None where there are no such locks."""
     try:
         from fcntl import LOCK_EX, flock
     except ImportError:
         return None
     while True:
-        mark = os.open(part, os.O_CREAT | os.O_WRONLY, 0o666)
+        mark = os.open(part, os.O_CREAT | os.O_WRONLY, mode)
         with suppress(OSError):  # a file system without locks: nothing there is ever found abandoned
             flock(mark, LOCK_EX)
         if part.exists():

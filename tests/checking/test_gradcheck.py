@@ -253,6 +253,15 @@ def test_a_result_that_depends_on_how_often_it_was_asked_is_nondeterministic():
     assert kinds(tg.gradcheck(lambda x: (calls.append(1), x * len(calls))[1], MATRIX)) == {"x": "NONDETERMINISTIC"}
 
 
+def test_what_changes_its_argument_in_place_is_told_of_it():
+    doubled = primitive(lambda x: np.multiply(x, 2, out=x))
+    doubled.defvjp(lambda g, y, x: 2 * g)
+    Function.registry.remove(doubled)
+    certificate = tg.gradcheck(lambda x: doubled(x), MATRIX)
+    assert kinds(certificate) == {"x": "NONDETERMINISTIC"}
+    assert "in place" in str(certificate)
+
+
 def test_draws_through_tg_are_the_same_in_every_run_and_leave_no_trace():
     rng, shared = np.random.default_rng(5), tg.generator()
     before = rng.bit_generator.state, shared.bit_generator.state

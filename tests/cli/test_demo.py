@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_bn as tg
+from tinygrad_bn import datasets
 from tinygrad_bn.__main__ import main
 from tinygrad_bn.checking import gradcheck
 from tinygrad_bn.cli import demo, writing
@@ -163,6 +164,39 @@ def test_a_folder_that_cannot_be_made_ends_with_1(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / ("x" * 300))]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"tinygrad-bn demo: cannot write into {tmp_path}")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_folder_in_the_place_of_a_file_is_noticed_before_the_work(name, tmp_path, capsys):
+    (tmp_path / name).mkdir()
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"tinygrad-bn demo: expects a file to write to; {tmp_path / name} is a folder\n"
+    assert not captured.out
+
+
+SOME = np.zeros((4, 3, 3), np.uint8), np.arange(4)
+
+
+@pytest.mark.parametrize(
+    ("learned", "tested", "said"),
+    [
+        ((SOME[0], SOME[1] + 7), SOME, "it needs labels from 0 to 9; got 10 among those to learn from"),
+        (SOME, (SOME[0], SOME[1] + 7), "it needs labels from 0 to 9; got 10 among those to test on"),
+        ((SOME[0][:0], SOME[1][:0]), SOME, r"it needs images to learn from; got an array of shape (0, 3, 3)"),
+        (SOME, (SOME[0][:0], SOME[1][:0]), r"it needs images to test on; got an array of shape (0, 3, 3)"),
+        ((SOME[0][:, :0, :0], SOME[1]), SOME, r"it needs images to learn from; got an array of shape (4, 0, 0)"),
+        (
+            SOME,
+            (SOME[0][:, 1:], SOME[1]),
+            "it needs images of one shape to learn from and to test on; got (3, 3) and (2, 3)",
+        ),
+    ],
+)
+def test_images_that_cannot_be_learned_end_with_1(learned, tested, said, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(datasets, "load_mnist", lambda: (learned, tested))
+    assert main(["demo", "--data", "mnist", "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == f"tinygrad-bn demo: the files of mnist do not suit the demo: {said}\n"
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])

@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 from importlib import import_module
@@ -56,6 +57,15 @@ def test_an_end_in_the_middle_is_one_line(raised, status, said, monkeypatch, cap
     monkeypatch.setattr(demo, "run", run)
     assert main(["demo"]) == status
     assert capsys.readouterr().err == said
+
+
+def test_what_standard_output_cannot_spell_stops_no_work(monkeypatch):
+    monkeypatch.setattr(demo, "run", lambda options: print(f"{options.out}: written") or 0)
+    for errors, said in (("strict", b"\\xe4: written\n"), ("replace", b"?: written\n")):
+        written = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii", errors, newline="\n"))
+        assert main(["demo", "--out", "\xe4"]) == 0
+        assert written.getvalue() == said
 
 
 WRITES_A_LOT = """

@@ -110,7 +110,7 @@ def test_unknown_suffixes_list_the_choices(drawing, tmp_path):
 
 
 def test_a_missing_folder_is_named(drawing, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"folder that exists; got .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere' is not there"):
         drawing.save(tmp_path / "nowhere" / "graph.svg")
 
 

@@ -296,3 +296,42 @@ def test_who_asks_for_a_parameter_too_early_is_told():
     layer(np.ones((1, 2), np.float32))
     with pytest.raises(AttributeError, match=r"Dense has no attribute 'kernels'$"):
         layer.kernels  # noqa: B018
+
+
+def test_a_layer_that_knows_its_input_shape_has_its_parameters_when_asked():
+    assert layers.Dense(3, input_shape=2).kernel.shape == (2, 3)
+    assert layers.BatchNormalization(input_shape=2).moving_mean.shape == (2,)
+    assert layers.PReLU(input_shape=2).alpha.shape == (2,)
+    layer = layers.Dense(3, input_shape=2)
+    assert not hasattr(layer, "_private")
+    assert not layer.built
+    assert not hasattr(layer, "kernels")
+    assert layer.kernel is layer.parameters()[0]
+
+
+def test_a_build_that_asks_for_what_is_not_there_is_told():
+    class Asking(layers.Layer):
+        def build(self, input_shape):
+            self.weight = self.parameter("weight", self.lengths, "zeros")
+
+    with pytest.raises(AttributeError, match=r"Asking has no attribute 'lengths'$"):
+        Asking(input_shape=2).weight  # noqa: B018
+
+
+def test_a_layer_whose_base_is_not_initialized_says_so():
+    class Short(layers.Layer):
+        def __init__(self):
+            self.units = 3
+
+    with pytest.raises(
+        AttributeError, match=r"Short has no attribute 'dtype': super\(\).__init__\(\) has not been called$"
+    ):
+        Short()(X)
+
+
+def test_a_dense_layer_expects_what_its_kernel_takes_even_if_that_was_replaced():
+    layer = layers.Dense(3, input_shape=4)
+    layer.ensure_built()
+    layer.kernel = tg.Parameter(np.ones((5, 3), np.float32))
+    with pytest.raises(ShapeError, match=r"Dense expects x of shape \(batch, 5\); got \(1, 4\)$"):
+        layer(np.ones((1, 4), np.float32))

@@ -62,6 +62,12 @@ def test_functions_we_know_give_tensors_with_gradients(function):
     np.testing.assert_allclose(y, function(x64), rtol=1e-14)
 
 
+@pytest.mark.parametrize(("function", "name"), [(np.linalg.inv, "np.linalg.inv"), (np.fft.fft, "np.fft.fft")])
+def test_a_function_of_numpy_is_called_by_its_whole_name(function, name):
+    with pytest.raises(TypeError, match=f"^{name} has no derivative here"):
+        function(tg.tensor(np.eye(3), requires_grad=True))
+
+
 @pytest.mark.parametrize("function", [np.isnan, np.argmax, np.sign, np.floor, np.rint, np.isfinite, np.equal])
 def test_functions_without_a_derivative_give_tensors_without_gradients(function):
     args = (tg.tensor(x64, requires_grad=True),) * (2 if function is np.equal else 1)

@@ -16,7 +16,8 @@ MEANING: dict[Kind, str] = {
     "UNUSED": "the results do not depend on it, and both sides say so",
     "KINK": "the function has a kink or a jump there, and the analytic value lies between the one-sided slopes",
     "NOISE": "the numeric side is too coarse to tell: is something computed in float32, or without a value near by?",
-    "NONDETERMINISTIC": "two runs at the same inputs differ: draw random numbers through tg (seed=, rng=)",
+    "NONDETERMINISTIC": "two runs at the same inputs differ: draw random numbers through tg (seed=, rng=), change "
+    "nothing in place",
     "WRONG": "the two sides disagree by more than the numeric side may be off",
 }
 """What each kind of verdict says, the best first. The first three are good."""

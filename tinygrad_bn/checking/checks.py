@@ -41,6 +41,7 @@ def gradcheck(
       `tolerance` times that size: the element's own, not the largest. Beside much larger derivatives, or results, no
       difference is that sharp: there it is still OK if the bound is below sqrt(`tolerance`) times its own size and
       `tolerance` times theirs, or if by the rules it vanishes up to rounding; the report counts these as not known.
+      What the rounding of large results merely hides does not vanish.
     - KINK where the slopes on the left and on the right are clear, differ, and have the analytic value between them.
     - WRONG where the two sides differ by more than all this, and the rules themselves, asked at several places within
       the smallest step that tells, say nothing that explains the slope there (the mean value theorem).

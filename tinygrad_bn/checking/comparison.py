@@ -15,6 +15,8 @@ Elements = NDArray[np.intp]
 Which = NDArray[np.bool_]
 VANISHING = 4.0
 """How many times the noise of phi a derivative may be that is nothing but the rounding of terms that cancel."""
+CLEAR = 2.0**-10
+"""What part of a derivative may be rounding if it is one and not what is left where terms cancel."""
 WITHIN = np.cos(np.arange(9) * math.pi / 8 + 0.01)
 """Where within a secant the rules are asked: at both ends and between them, nowhere at the point itself."""
 
@@ -24,8 +26,9 @@ class Comparison:
 
     A difference has to tell a derivative to `tolerance` times its own size: next to a much larger one, an error in it
     would not show. Two cases are let pass as OK, and counted: where the difference is that sharp next to the largest
-    derivative and still shows the leading digits of this one; and where by the rules the derivative vanishes, but for
-    the rounding of terms that cancel, and the numeric side sees nothing of it either.
+    derivative and still shows the leading digits of this one; and where by the rules the derivative vanishes, and the
+    numeric side sees nothing of it either. A derivative that is merely hidden by the rounding of phi does not vanish:
+    one that does is the rounding of terms that cancel, or 0 where phi, moved further, has slopes that would be seen.
 
     Args:
         ladder: the changes of phi along the lines.
@@ -33,6 +36,8 @@ class Comparison:
         analytic: the derivatives along them, by the rules.
         tolerance: to what part of itself a derivative has to be right.
         scale: how large derivatives are here.
+        usual: how large derivatives are along each line, if by the rules this one vanishes; 0 if it does not, and inf
+            if it is the rounding of terms that cancel.
         largest: of an infinite derivative, up to what numeric value it is none that merely is too large for a number.
 
     Attributes:
@@ -44,7 +49,14 @@ class Comparison:
     """
 
     def __init__(
-        self, ladder: Ladder, noise: Array, analytic: Array, tolerance: float, scale: float, largest: Array
+        self,
+        ladder: Ladder,
+        noise: Array,
+        analytic: Array,
+        tolerance: float,
+        scale: float,
+        usual: Array,
+        largest: Array,
     ) -> None:
         self._ladder, self._tolerance = ladder, tolerance
         central, bend, gap = ladder.central(), ladder.bend(), ladder.gap()
@@ -54,7 +66,7 @@ class Comparison:
         agrees = unknown | (np.isfinite(analytic) & (np.abs(analytic - central.value) <= central.bound + own))
         self.known = ~unknown & (central.bound <= own)
         leading = central.bound <= math.sqrt(tolerance) * np.fmax(np.abs(analytic), np.abs(central.value))
-        vanishes = np.abs(analytic) <= VANISHING * noise
+        vanishes = (np.abs(analytic) <= VANISHING * noise) & (central.bound <= tolerance * usual)
         passed = ~unknown & (leading | vanishes) & (central.bound <= tolerance * scale)
         kinked = np.abs(bend.value) > bend.bound + own
         jumps = ~kinked & ~(agrees & self.known) & (np.abs(gap.value) > gap.bound)
@@ -209,6 +221,9 @@ class _Samples:
     def __init__(self, projection: Projection, lines: Sequence[Line], wavering: Array) -> None:
         self._projection, self._lines, self._wavering = projection, lines, wavering
         self._analytic = np.array([line.slope(projection.gradient) for line in lines])
+        residues = np.abs([[line.slope(residue) for line in lines] for residue in projection.residues])
+        rounded = np.max(residues, axis=0) > CLEAR * np.abs(self._analytic)
+        self._usual = np.where(rounded, math.inf, 0.0)
         self._largest = np.array([line.largest(projection.gradient) for line in lines])
         self._steps: list[float] = []
         self._up: list[Array] = []
@@ -225,9 +240,12 @@ class _Samples:
     def look_closer(self, numbers: NDArray[np.intp]) -> None:
         """Let only those results waver that depend on what the lines of these numbers move."""
         for number in numbers:
-            self.noise[number] = length(self._wavering[self._projection.moved(self._lines[number])])
+            moved, secant = self._projection.moved(self._lines[number])
+            self.noise[number] = length(self._wavering[moved])
+            if self._analytic[number] == 0:
+                self._usual[number] = max(self._usual[number], secant)
 
     def compared(self, tolerance: float, scale: float) -> Comparison:
         """What the steps so far say."""
         ladder = Ladder(np.array(self._up), np.array(self._down), np.array(self._steps), self.noise)
-        return Comparison(ladder, self.noise, self._analytic, tolerance, scale, self._largest)
+        return Comparison(ladder, self.noise, self._analytic, tolerance, scale, self._usual, self._largest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,10 @@ Part = tuple[int, NDArray[np.intp], NDArray[np.float64]]
 SPACINGS = (177 * 2.0**-30, 177 * 2.0**-21)
 """Between values that tell the noise. An odd multiple of small powers of 2, which float32 numbers are multiples of."""
 TINY = 2.0**-1022
-FAR = (1024.0, -1024.0, 2.0**300)
+FAR = (1.0, 32.0, 1024.0, -1024.0, 2.0**300)
 """How far an argument is moved to see which results depend on it."""
+OTHERS = 6
+"""Other weights under which the rules are asked, to see what of their answers is rounding."""
 _LARGEST = 900
 _ORDERS = (4, 6, 8)
 _USUAL = [math.sqrt(math.comb(2 * order, order) * 2 / math.pi) for order in _ORDERS]  # of normal numbers' differences
@@ -105,10 +108,13 @@ class Projection:
         found = self._below._swept(leaves, results, create_graph=True)
         return [Tensor(np.zeros(x.shape)) if g is None else g for g, x in zip(found, leaves, strict=True)]
 
-    def _swept(self, leaves: Sequence[Tensor], results: Sequence[Tensor], *, create_graph: bool) -> Sequence[Any]:
+    def _swept(
+        self, leaves: Sequence[Tensor], results: Sequence[Tensor], *, weights: Any = None, create_graph: bool
+    ) -> Sequence[Any]:
         terms = self._tensors(leaves, results)
+        weights = self._weights if weights is None else weights
         found: Sequence[Any] = gradients(
-            terms, leaves, grad_outputs=self._weights, create_graph=create_graph, allow_unused=True
+            terms, leaves, grad_outputs=weights, create_graph=create_graph, allow_unused=True
         )
         return found
 
@@ -116,9 +122,9 @@ class Projection:
         with frozen_state(), np.errstate(all="ignore"):
             return [term.value.copy() for term in self._tensors(*self._subject.run(point))]
 
-    def _pulled(self, point: Point) -> tuple[list[NDArray[np.float64]], list[bool]]:
+    def _pulled(self, point: Point, weights: Any = None) -> tuple[list[NDArray[np.float64]], list[bool]]:
         with frozen_state(), np.errstate(all="ignore"):
-            found = self._swept(*self._subject.run(point), create_graph=False)
+            found = self._swept(*self._subject.run(point), weights=weights, create_graph=False)
             used = [g is not None for g in found]
             pairs = zip(found, self.point, strict=True)
             return [np.zeros(x.shape) if g is None else np.array(g.value, np.float64) for g, x in pairs], used
@@ -138,16 +144,37 @@ class Projection:
         """phi(t) - phi(0) along a line. The results are subtracted first: those that stay put cancel exactly."""
         return float(np.sum(self._changes(line, t)))
 
-    def moved(self, line: Line) -> NDArray[np.bool_]:
-        """Which results depend on what a line moves: a small move may drown in their rounding, a large one does not."""
-        moved = np.zeros(self._rounding.size, bool)
+    def moved(self, line: Line) -> tuple[NDArray[np.bool_], float]:
+        """Which results depend on what a line moves, and the slope of phi over the first move that tells in it.
+
+        A small move may drown in their rounding, a large one does not.
+        """
+        moved, secant = np.zeros(self._rounding.size, bool), 0.0
         for t in FAR:
-            moved |= self._changes(line, t) != 0
-        return moved
+            changes = self._changes(line, t)
+            moved |= changes != 0
+            if not secant and math.isfinite(change := float(np.sum(changes))):
+                secant = abs(change / t)
+        return moved, secant
 
     def slope(self, line: Line, t: float) -> float:
         """The derivative at t along a line, by the rules."""
         return line.slope(self._pulled(line.at(self.point, t))[0])
+
+    @cached_property
+    def residues(self) -> list[list[NDArray[np.float64]]]:
+        """By how much `gradient` is not linear in the weights: nothing for a derivative, but for its rounding.
+
+        What is left where terms cancel is rounding alone, and this is as large as it.
+        """
+        rng = np.random.default_rng(0)
+        found = []
+        for _ in range(OTHERS):
+            others = [w * rng.choice((-1.0, 1.0), w.shape) * rng.uniform(0.5, 1.0, w.shape) for w in self._weights]
+            between = [w / 2 + other / 2 for w, other in zip(self._weights, others, strict=True)]
+            answers = [self.gradient, *(self._pulled(self.point, weights)[0] for weights in (others, between))]
+            found.append([middle - g / 2 - other / 2 for g, other, middle in zip(*answers, strict=True)])
+        return found
 
     def noise(self, line: Line) -> NDArray[np.float64]:
         """How much the term of each result wavers about a smooth function: what the calmer side of 0 says, or rounding.

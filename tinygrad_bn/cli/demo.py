@@ -11,11 +11,11 @@ from typing import TypeVar
 from tinygrad_bn import names
 from tinygrad_bn.cli.images import SOURCES, Images, load
 from tinygrad_bn.cli.measuring import BATCH, LEARNING_RATE, MOMENTUM, measure
-from tinygrad_bn.cli.output import failing, output_folder
+from tinygrad_bn.cli.output import failing, output_file, output_folder
 from tinygrad_bn.cli.recipes import DEPTH, RECIPES, WIDTH
 from tinygrad_bn.cli.small_network import check_gradients
 from tinygrad_bn.cli.telling import certified, conclusion, explanation, findings
-from tinygrad_bn.cli.writing import write_graph, write_results, write_signals
+from tinygrad_bn.cli.writing import FILES, write_graph, write_results, write_signals
 
 _QUICK_EPOCHS = 2
 _QUICK_IMAGES = 1437  # as many as there are digits to learn from
@@ -54,6 +54,8 @@ def run(options: Namespace) -> int:
     """Train, tell, check and write; 1 if the check of gradients fails."""
     images = load(options.data)
     folder = output_folder(options.out)
+    for name in FILES:
+        output_file(folder / name)
     if options.quick:
         images = images.first(_QUICK_IMAGES)
     epochs = options.epochs or (_QUICK_EPOCHS if options.quick else SOURCES[options.data].epochs)

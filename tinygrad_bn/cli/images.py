@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tinygrad_bn import datasets
 from tinygrad_bn.cli import Failure
+from tinygrad_bn.cli.recipes import CLASSES
 from tinygrad_bn.preprocessing import Standardizer
 
 
@@ -58,7 +59,7 @@ def load(name: str) -> Images:
     """The images of this name, scaled to [0, 1].
 
     Raises:
-        Failure: their files are missing or broken; the message says what to do.
+        Failure: their files are missing or broken, or nothing that the demo could learn; the message says what to do.
     """
     source = SOURCES[name]
     try:
@@ -66,4 +67,20 @@ def load(name: str) -> Images:
     except (OSError, ValueError) as error:
         raise Failure(str(error)) from error
     largest = np.float32(source.largest)
-    return Images(x_train / largest, y_train, x_test / largest, y_test)
+    images = Images(x_train / largest, y_train, x_test / largest, y_test)
+    if unfit := _unfit(images):
+        raise Failure(f"the files of {name} do not suit the demo: {unfit}")
+    return images
+
+
+def _unfit(images: Images) -> str:
+    """What the demo cannot work with."""
+    for what, x, y in (("to learn from", *images[:2]), ("to test on", *images[2:])):
+        if not x.size:
+            return f"it needs images {what}; got an array of shape {x.shape}"
+        if y.max() >= CLASSES:
+            return f"it needs labels from 0 to {CLASSES - 1}; got {y.max()} among those {what}"
+    if images.x_train.shape[1:] != images.x_test.shape[1:]:
+        shapes = f"{images.x_train.shape[1:]} and {images.x_test.shape[1:]}"
+        return f"it needs images of one shape to learn from and to test on; got {shapes}"
+    return ""

@@ -21,7 +21,7 @@ def output_folder(path: Path, option: str = "--out") -> Path:
         blocked = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
         if blocked is not None:
             raise Misuse(f"{option} expects a folder; {blocked} is a file")
-        path.mkdir(parents=True, exist_ok=True)
+        Path(os.path.realpath(path)).mkdir(parents=True, exist_ok=True)  # where a link leads to, if it is one
         _try(path)
     return path
 
@@ -30,13 +30,15 @@ def output_file(path: Path) -> Path:
     """The file `path`, which is there or can be made, in a folder that is there.
 
     Raises:
-        Misuse: `path` is a folder.
+        Misuse: `path` is a folder, a pipe or a device.
         Failure: its folder is missing or cannot be written into.
     """
     if path.is_dir():
         raise Misuse(f"expects a file to write to; {path} is a folder")
+    if path.exists() and not path.is_file():
+        raise Misuse(f"expects a file to write to; {path} is no plain file")
     with failing(path.parent):
-        _try(path.parent)
+        _try(Path(os.path.realpath(path)).parent)
     return path
 
 

@@ -11,6 +11,8 @@ DEPTH: Final = 20
 """Hidden layers."""
 WIDTH: Final = 100
 """Units of each."""
+CLASSES: Final = 10
+"""That the images belong to."""
 BN_MOMENTUM: Final = 0.9
 """Of the moving averages. The default, .99, is for more than the 45 steps that make an epoch here: after two epochs
 they would still be so far from the truth that the network is tested at a fraction of what it has learned."""
@@ -49,12 +51,12 @@ RECIPES: Final = {
 
 
 def network(recipe: Recipe, input_shape: tuple[int, ...]) -> Sequential:
-    """20 hidden layers of 100 units and a softmax over 10 classes."""
+    """20 hidden layers of 100 units and a softmax over the classes."""
     model = Sequential([layers.Flatten(input_shape=input_shape)])
     for _ in range(DEPTH):
         for layer in _hidden(recipe):
             model.add(layer)
-    model.add(layers.Dense(10, activation="softmax"))
+    model.add(layers.Dense(CLASSES, activation="softmax"))
     return model
 
 

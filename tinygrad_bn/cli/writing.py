@@ -20,6 +20,8 @@ from tinygrad_bn.drawing import draw
 from tinygrad_bn.files import replacing
 from tinygrad_bn.models import Sequential
 
+FILES: Final = ("results.json", "signal.svg", "graph.svg")
+_RESULTS, _SIGNALS, _GRAPH = FILES
 _SETTINGS: Final = {
     "hidden_layers": DEPTH,
     "units": WIDTH,
@@ -43,7 +45,7 @@ def write_results(
         "recipes": {name: outcome.to_dict() for name, outcome in outcomes.items()},
         "gradient_check": {"good": bool(certificate), **certificate.to_dict()},
     }
-    path = folder / "results.json"
+    path = folder / _RESULTS
     with replacing(path) as part:
         part.write_text(json.dumps(_plain(results), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return f"{path}: all numbers"
@@ -51,7 +53,7 @@ def write_results(
 
 def write_signals(folder: Path, outcomes: Sequence[Outcome]) -> str:
     """signal.svg: signal and gradient against depth, for all recipes."""
-    path = folder / "signal.svg"
+    path = folder / _SIGNALS
     flows = {f"{outcome.recipe.name}: {outcome.accuracy:.0%}": outcome.before for outcome in outcomes}
     title = (
         f"{DEPTH} hidden layers of {WIDTH} units at initialization; behind each name its test accuracy after training"
@@ -76,7 +78,7 @@ def notebook_network() -> Sequential:
 
 def write_graph(folder: Path) -> str:
     """graph.svg: the computation graph of the 784-300-100-10 network, in training mode."""
-    path = folder / "graph.svg"
+    path = folder / _GRAPH
     try:
         draw(notebook_network(), np.zeros((BATCH, 28, 28), np.float32)).save(path)
     except RuntimeError as error:

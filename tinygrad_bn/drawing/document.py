@@ -15,7 +15,7 @@ from tinygrad_bn.drawing.mermaid import to_mermaid
 from tinygrad_bn.drawing.programs import read_program
 from tinygrad_bn.drawing.reading import read_module, read_tensor
 from tinygrad_bn.drawing.rendering import render
-from tinygrad_bn.files import replacing
+from tinygrad_bn.files import file_path, replacing
 from tinygrad_bn.names import checked, unknown
 from tinygrad_bn.tensors import Tensor
 
@@ -123,11 +123,9 @@ class Drawing:
             ".mmd": lambda: self.mermaid.encode(),
             ".txt": lambda: self.text.encode(),
         }
-        path = Path(path)
+        path = file_path(path)
         if path.suffix.lower() not in forms:
             raise ValueError(unknown("suffix", path.suffix, forms, f"save({str(path)!r})"))
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"save expects a folder that exists; got {str(path.parent)!r}")
         content = forms[path.suffix.lower()]()
         with replacing(path) as part:
             part.write_bytes(content)

@@ -49,8 +49,20 @@ class Layer(Module):
         self.input_shape = input_shape
 
     def __getattr__(self, name: str) -> Any:
-        yet = "" if self.built else " yet: the parameters of a layer come with its first call"
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{yet}", name=name, obj=self)
+        own, shape, why = vars(self), self.batch_shape, ""
+        if "input_shape" not in own:
+            why = ": super().__init__() has not been called"
+        elif not self.built and shape is None:
+            why = " yet: the parameters of a layer come with its first call"
+        elif shape is not None and not self.built and not name.startswith("_") and "_building" not in own:
+            own["_building"] = True  # `build` itself may ask for what is not there
+            try:
+                self.build(shape)
+                self.built = True
+            finally:
+                del own["_building"]
+            return getattr(self, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{why}", name=name, obj=self)
 
     def _checked(self, name: str, value: Any) -> Any:
         value = super()._checked(name, value)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from tinygrad_bn import constraints, initializers, ops, regularizers
 from tinygrad_bn.layers.activations import FUNCTIONS, ActivationLike, get
 from tinygrad_bn.layers.base import Layer, sample_shape
-from tinygrad_bn.module import Module, Shape
+from tinygrad_bn.module import Module, Shape, spelled
 from tinygrad_bn.module.settings import flag, natural
 from tinygrad_bn.variables import Parameter
 
@@ -134,7 +134,8 @@ class Dense(_Activating):
 
     def forward(self, x: Any) -> Any:
         if x.ndim < 2 or x.shape[-1] != self.kernel.shape[0]:
-            raise self.misfit(x)
+            shape = (*(self.batch_shape or (None,))[:-1], self.kernel.shape[0])  # whoever has replaced the kernel
+            raise self.expects(f"x of shape {spelled(shape)}", x)
         y = ops.matmul(x, self.kernel) if self.bias is None else ops.affine(x, self.kernel, self.bias)
         return self._activated(y)
 

@@ -38,8 +38,8 @@ def write_arrays(
         ModuleNotFoundError: safetensors is not installed.
     """
     text = json.dumps({"format": FORMAT, **(about or {})}, allow_nan=False)
-    write = _write_safetensors if Path(path).suffix == _SAFETENSORS else _write_npz
     with replacing(path, durable=True) as part:
+        write = _write_safetensors if part.suffix == _SAFETENSORS else _write_npz
         write(part, arrays, text)
 
 

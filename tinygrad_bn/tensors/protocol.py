@@ -98,7 +98,10 @@ class Visible(Traced):
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         known = _ours().get(function)
-        return _without_us(function, function.__name__, args, options) if known is None else known(*args, **options)
+        if known is not None:
+            return known(*args, **options)
+        name = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
+        return _without_us(function, name, args, options)
 
 
 def of_truths(primitive: Primitive[...], *args: Any) -> Tensor:
