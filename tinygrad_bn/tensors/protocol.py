@@ -100,7 +100,8 @@ class Visible(Traced):
         known = _ours().get(function)
         if known is not None:
             return known(*args, **options)
-        name = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
+        home = getattr(function, "__module__", None) or "numpy"  # ufuncs need not say where they are from
+        name = f"{home}.{function.__name__}".removeprefix("numpy.")
         return _without_us(function, name, args, options)
 
 
