@@ -64,6 +64,14 @@ def test_a_loss_is_its_formula_on_arrays_and_on_tensors(name, dtype, tolerance):
         np.testing.assert_allclose(value, expected, rtol=tolerance)
 
 
+def test_numbers_as_truth_promote_no_loss_of_ones_own():
+    class Own(tg.losses.Loss):
+        def per_sample(self, y_true, y_pred):
+            return tg.square(y_true - y_pred)
+
+    assert Own()([[0.1, 0.2]], tg.tensor([[0.3, 0.4]])).dtype == np.float32
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_numbers_as_truth_are_rounded_once_to_the_dtype_of_the_prediction(dtype):
     y_pred = tg.tensor(np.full((1, 2), 0.1), dtype=dtype)

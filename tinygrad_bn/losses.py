@@ -57,7 +57,7 @@ class Loss(Described):
         if recorder is not None:
             recorder.use(self)
         y_pred = _floating(y_pred)
-        y_true = y_true if isinstance(y_true, Tensor) else as_array(y_true, floats=np.float64)
+        y_true = y_true if isinstance(y_true, Tensor) else as_array(y_true, floats=y_pred.dtype)
         y_true = self.aligned(y_true, y_pred.shape)
         if check and recorder is None:
             self.check(y_true.value if isinstance(y_true, Tensor) else y_true, y_pred.shape)
