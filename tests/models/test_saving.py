@@ -290,6 +290,45 @@ def test_numpys_functions_are_named_with_what_serves_instead(function, ours, pat
         models.load(path)
 
 
+class Chained(models.Model):
+    """One Dense after another, under the name that they had when it was saved."""
+
+    def __init__(self):
+        self.dense = [layers.Dense(3, input_shape=(3,)), layers.Dense(2)]
+
+    def forward(self, x):
+        for layer in self.__dict__.get("dense") or self.other:
+            x = layer(x)
+        return x
+
+
+class Renamed(Chained):
+    def __init__(self):
+        self.other = [layers.Dense(3, input_shape=(3,)), layers.Dense(2)]
+
+
+class Longer(Chained):
+    def __init__(self):
+        self.dense = [layers.Dense(3, input_shape=(3,)), layers.Dense(2), layers.Dense(2)]
+
+
+@pytest.mark.parametrize(
+    ("now", "what"),
+    [
+        (Renamed, "the file has a module at dense.0, where it has none now"),
+        (Longer, "it has a Dense at dense.2 now, of which the file says nothing"),
+    ],
+)
+def test_a_class_that_has_changed_since_is_told_by_the_module_that_differs(now, what, path):
+    model = Chained()
+    model(X)
+    model.save(path)
+    with pytest.raises(
+        SettingError, match=rf"load expects a {now.__name__} with the modules .* when it was saved; {what}"
+    ):
+        models.load(path, custom_objects={"Chained": now})
+
+
 def test_custom_objects_go_by_name(path):
     small().save(path)
     with pytest.raises(TypeError, match=r'custom_objects to be a dict, such as \{"Mine": Mine\}; got \[<class'):

@@ -139,6 +139,9 @@ def _compiled(model: Model, writer: Writer) -> dict[str, Any]:
 
 def _build(model: Model, config: Mapping[str, Any]) -> None:
     modules, frozen = dict(model.named_modules()), config["frozen"]
+    for path in (*config["shapes"], *frozen["modules"], *frozen["statistics"]):
+        if path not in modules:
+            raise _changed(model, f"the file has a module at {path}, where it has none now")
     for path, shape in config["shapes"].items():
         layer: Any = modules[path]
         if not layer.built:
@@ -148,8 +151,19 @@ def _build(model: Model, config: Mapping[str, Any]) -> None:
         modules[path]._trainable = False
     for path in frozen["statistics"]:
         modules[path].statistics_frozen = True
+    for path, module in modules.items():
+        try:
+            module.ensure_built(path)
+        except NotBuiltError:
+            raise _changed(
+                model, f"it has a {type(module).__name__} at {path} now, of which the file says nothing"
+            ) from None
     for path, parameter in model.named_parameters():
         parameter.trainable = path not in frozen["parameters"]
+
+
+def _changed(model: Model, what: str) -> SettingError:
+    return SettingError(f"load expects a {type(model).__name__} with the modules that it had when it was saved; {what}")
 
 
 def _found(path: Path, about: Mapping[str, Any], kind: str) -> dict[str, Any]:
