@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from tinygrad_bn.drawing.graph import Graph, Node, Scope
 
@@ -142,7 +144,24 @@ def _form(node: Node) -> object:
     if node.kind in ("input", "output"):
         return node
     name = node.title if node.kind == "operation" or not node.details else ""
-    return node.kind, name, node.details, node.content, node.scope and (node.scope.name, node.scope.repeats)
+    return (
+        node.kind,
+        name,
+        node.details,
+        _comparable(node.content),
+        node.scope and (node.scope.name, node.scope.repeats),
+    )
+
+
+def _comparable(content: Any) -> Any:
+    """Something that is equal for equal content, with arrays in it too. Generators are where numbers come from."""
+    if isinstance(content, Mapping):
+        return {key: _comparable(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_comparable(part) for part in content]
+    if isinstance(content, (np.ndarray, np.generic)):
+        return content.shape, content.dtype, content.tobytes()
+    return None if isinstance(content, np.random.Generator) else content
 
 
 def _nodes(items: Iterable[Item], contents: dict[Scope | None, list[Item]]) -> list[Node]:

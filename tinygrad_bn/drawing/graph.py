@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
-
-import numpy as np
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["input", "parameter", "state", "constant", "operation", "output"]
 
@@ -47,7 +45,7 @@ class Node:
         formula: what an operation computes, shown on demand.
         gradient: the norm of the output's derivative with respect to this node; None where it is unknown.
         scope: the module call that made it; None directly inside the graph.
-        content: what tells it from others that look alike, all settings or all numbers; equal where those are.
+        content: what tells it from others that look alike: all settings, or all numbers.
     """
 
     __slots__ = ("arguments", "content", "details", "formula", "gradient", "kind", "ordered", "scope", "title")
@@ -73,7 +71,7 @@ class Node:
         self.formula = plain(formula)
         self.gradient = gradient
         self.scope = scope
-        self.content = comparable(content)
+        self.content = content
 
 
 class Graph:
@@ -120,17 +118,6 @@ class Graph:
             if isinstance(item, Scope):
                 pending.append((depth, None))
                 pending += [(depth + 1, content) for content in reversed(inside[item])]
-
-
-def comparable(content: Any) -> Any:
-    """Something that is equal for equal content, with arrays in it too. Generators are where numbers come from."""
-    if isinstance(content, Mapping):
-        return {key: comparable(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [comparable(part) for part in content]
-    if isinstance(content, (np.ndarray, np.generic)):
-        return content.shape, content.dtype, content.tobytes()
-    return None if isinstance(content, np.random.Generator) else content
 
 
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
