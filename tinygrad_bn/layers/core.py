@@ -133,10 +133,11 @@ class Dense(_Activating):
         return self.bias_initializer, self.bias_regularizer, self.bias_constraint
 
     def forward(self, x: Any) -> Any:
-        if x.ndim < 2 or x.shape[-1] != self.kernel.shape[0]:
-            shape = (*(self.batch_shape or (None,))[:-1], self.kernel.shape[0])  # whoever has replaced the kernel
-            raise self.expects(f"x of shape {spelled(shape)}", x)
-        y = ops.matmul(x, self.kernel) if self.bias is None else ops.affine(x, self.kernel, self.bias)
+        kernel, bias, shape = self.kernel, self.bias, x.shape
+        if len(shape) < 2 or shape[-1] != kernel.shape[0]:
+            wanted = (*(self.batch_shape or (None,))[:-1], kernel.shape[0])  # whoever has replaced the kernel
+            raise self.expects(f"x of shape {spelled(wanted)}", x)
+        y = ops.matmul(x, kernel) if bias is None else ops.affine(x, kernel, bias)
         return self._activated(y)
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -13,6 +13,7 @@ from tinygrad_bn.layers.base import Layer, positions
 from tinygrad_bn.mode import current
 from tinygrad_bn.module import Shape, called
 from tinygrad_bn.module.settings import flag, number
+from tinygrad_bn.ops import constants
 from tinygrad_bn.ops.statistics import moments
 from tinygrad_bn.streaming import pooled
 from tinygrad_bn.tensors import Tensor, as_array
@@ -41,18 +42,18 @@ class _Along(Layer):
         self._lengths = tuple(input_shape[a] for a in self._axes)
         self._kept: tuple[Any, ...] = tuple(1 if a in self._others else length for a, length in enumerate(input_shape))
         self._shape: tuple[Any, ...] = self._lengths if len(self._axes) == 1 else self._kept
+        self._turned = len(self._axes) == 1 and self._axes[0] != len(input_shape) - 1
 
     def accept(self, x: Any) -> Any:
         x = super().accept(x)
-        if x.ndim != len(self._kept) or tuple(x.shape[a] for a in self._axes) != self._lengths:
+        shape = x.shape
+        if len(shape) != len(self._kept) or tuple([shape[a] for a in self._axes]) != self._lengths:
             raise self.misfit(x)
         return x
 
     def _spread(self, vector: Any) -> Any:
         """A parameter or state in a shape that broadcasts with x."""
-        if vector.ndim == len(self._kept) or self._axes[0] == len(self._kept) - 1:
-            return vector
-        return ops.reshape(vector, shape=self._kept)
+        return ops.reshape(vector, shape=self._kept) if self._turned else vector
 
 
 def _epsilon(layer: Any, name: str, value: Any) -> Any:
@@ -172,7 +173,7 @@ class BatchNormalization(_Normalization):
         )
 
     def forward(self, x: Any) -> Any:
-        if self.statistics_frozen or not self.trainable or not self.in_training:
+        if self.statistics_frozen or not self._trainable or not self.in_training:
             return self._by_averages(x)
         x_hat = ops.standardize(x, axis=self._over, epsilon=self.epsilon)
         self._observe(x, x_hat)
@@ -199,8 +200,9 @@ class BatchNormalization(_Normalization):
             n = x.size // variance.size
             new_variance = new_variance * (n / max(n - 1, 1))
         finite = np.isfinite(new_variance).reshape(self._shape)  # it is not where the mean is not
+        share = constants.number(1 - self.momentum, new_variance.dtype)
         for average, old, new in ((self.moving_mean, mean, new_mean), (self.moving_variance, variance, new_variance)):
-            moved = old + (1 - self.momentum) * (new.reshape(self._shape) - old)
+            moved = old + share * (new.reshape(self._shape) - old)
             average.assign(moved, type(self).__name__, where=finite)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from tinygrad_bn.domains import Case, away_from, interval
 from tinygrad_bn.errors import SettingError
 from tinygrad_bn.ops.arithmetic import negative_part
-from tinygrad_bn.ops.constants import zeros_like
+from tinygrad_bn.ops.constants import number, zeros_like
 from tinygrad_bn.ops.dtypes import floats
 from tinygrad_bn.ops.elementary import erf, exp, square, tanh
 from tinygrad_bn.ops.reductions import sum, summed
@@ -106,8 +106,8 @@ elu.defvjp(lambda g, y, x, *, alpha: g * _exponential_slope(x, y, alpha, 1.0))
 
 def _exponential_slope(x: Array, y: Array, alpha: float, scale: float) -> Array:
     """`scale` where x > 0, else y + alpha, which is alpha * exp(x)."""
-    below = negative_part(y) + alpha
-    return below if alpha == scale else below + (scale - alpha) * (x > 0).astype(x.dtype)
+    below = negative_part(y) + number(alpha, y.dtype)
+    return below if alpha == scale else below + number(scale - alpha, y.dtype) * (x > 0).astype(y.dtype)
 
 
 @primitive(
@@ -118,9 +118,8 @@ def _exponential_slope(x: Array, y: Array, alpha: float, scale: float) -> Array:
 def selu(x: Array, /) -> Array:
     """scale * elu(x, alpha), the pair that keeps mean 0 and variance 1.  Reference: Klambauer et al. (2017), Eq. 2."""
     x = floats(x)
-    return SELU_SCALE * np.maximum(x, zeros_like(x)) + (SELU_SCALE * SELU_ALPHA) * np.expm1(
-        np.minimum(x, zeros_like(x))
-    )
+    zero, scale, slope = zeros_like(x), number(SELU_SCALE, x.dtype), number(SELU_SCALE * SELU_ALPHA, x.dtype)
+    return scale * np.maximum(x, zero) + slope * np.expm1(np.minimum(x, zero))
 
 
 selu.defvjp(lambda g, y, x: g * _exponential_slope(x, y, SELU_SCALE * SELU_ALPHA, SELU_SCALE))

@@ -43,7 +43,7 @@ def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
         raise ValueError
     if labels.dtype.kind not in "iubf":
         raise TypeError
-    log_p, is_label = log_softmax(logits), _is_label(labels, logits.shape[-1])
+    log_p, is_label = log_softmax.forward(logits), _is_label(labels, logits.shape[-1])
     chosen = np.maximum.reduce(np.where(is_label, log_p, full_like(log_p, -np.inf)), axis=-1)
     return residuals.keep(-chosen, log_p, is_label)
 

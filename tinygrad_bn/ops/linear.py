@@ -51,7 +51,7 @@ def _as_matrices(g: Array, x: Array, y: Array) -> tuple[Array, Array, Array]:
     return g, x if x.ndim > 1 else expand_dims(x, axis=0), y if y.ndim > 1 else expand_dims(y, axis=1)
 
 
-def _to_x(g: Array, z: Array, x: Array, y: Array) -> Array:
+def _to_x(g: Array, z: Array, x: Array, y: Array, *_: Array) -> Array:
     if x.ndim == y.ndim == 2:
         return _product(g, y.T)
     if x.ndim > 1 and y.ndim > 1:
@@ -61,7 +61,7 @@ def _to_x(g: Array, z: Array, x: Array, y: Array) -> Array:
     return product if x.ndim > 1 else squeeze(product, axis=-2)
 
 
-def _to_y(g: Array, z: Array, x: Array, y: Array) -> Array:
+def _to_y(g: Array, z: Array, x: Array, y: Array, *_: Array) -> Array:
     if x.ndim == y.ndim == 2:
         return _product(x.T, g)
     if x.ndim > 1 and y.ndim > 1:
@@ -93,11 +93,7 @@ def affine(x: Array, kernel: Array, bias: Array, /) -> Array:
     return y
 
 
-affine.defvjp(
-    lambda g, y, x, kernel, bias: _to_x(g, y, x, kernel),
-    lambda g, y, x, kernel, bias: _to_y(g, y, x, kernel),
-    lambda g, y, x, kernel, bias: g,
-)
+affine.defvjp(_to_x, _to_y, lambda g, y, x, kernel, bias: g)
 
 
 @primitive(

@@ -92,8 +92,8 @@ def summed(x: Array, axis: Axis, keepdims: bool) -> Array:
     Along a long one the product would round more than NumPy's sum does. A narrow matrix goes to a BLAS's kernels for
     few columns, and OpenBLAS's reported, of finite numbers, that one of them was invalid.
     """
-    product = _product_with_ones(x, axis)
-    return np.add.reduce(x, axis=axis, keepdims=keepdims) if product is None else product.sums(x, keepdims)
+    product = _product_with_ones(x, axis, keepdims)
+    return np.add.reduce(x, axis=axis, keepdims=keepdims) if product is None else product.sums(x)
 
 
 _NARROW = 9
@@ -104,41 +104,37 @@ class _WithOnes(NamedTuple):
     """How the rows or columns of a matrix are summed by a product.
 
     Attributes:
-        ones: what the matrix is multiplied by.
+        ones: what the matrix is multiplied by: a vector, or a matrix where the axis is kept.
         of_columns: whether columns are summed.
-        kept: the shape of the sums with the axis kept.
         length: how many numbers there are in each sum.
     """
 
     ones: Array
     of_columns: bool
-    kept: tuple[int, ...]
     length: Array
 
-    def sums(self, x: Array, keepdims: bool) -> Array:
+    def sums(self, x: Array) -> Array:
         if self.of_columns:
-            sums = self.ones.dot(x) if type(x) is np.ndarray else np.dot(self.ones, x)  # a method is called faster
-        else:
-            sums = x.dot(self.ones)
-        return sums.reshape(self.kept) if keepdims else sums
+            return self.ones.dot(x) if type(x) is np.ndarray else np.dot(self.ones, x)  # a method is called faster
+        return x.dot(self.ones)
 
 
-def _product_with_ones(x: Array, axis: Axis) -> _WithOnes | None:
+def _product_with_ones(x: Array, axis: Axis, keepdims: bool) -> _WithOnes | None:
     """The product that sums x over `axis`; None where NumPy's sum is better."""
     single = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
-    return _with_ones(x.shape, single, x.dtype) if type(single) is int else None
+    return _with_ones(x.shape, single, x.dtype, keepdims) if type(single) is int else None
 
 
 @lru_cache(maxsize=256)
-def _with_ones(shape: tuple[int, ...], axis: int, dtype: np.dtype[Any]) -> _WithOnes | None:
+def _with_ones(shape: tuple[int, ...], axis: int, dtype: np.dtype[Any], keepdims: bool) -> _WithOnes | None:
     if len(shape) != 2 or dtype.char not in "fd" or axis not in (0, 1, -1):
         return None
-    kept_shape = kept(shape, axis)
-    of_columns = kept_shape[0] == 1
+    of_columns = axis == 0
     length = shape[0] if of_columns else shape[1]
     if shape[0] < _NARROW or shape[1] < _NARROW or length > _LONG:
         return None
-    return _WithOnes(ones(length, dtype), of_columns, kept_shape, number(length, dtype))
+    matrix = (1, length) if of_columns else (length, 1)
+    return _WithOnes(ones(matrix if keepdims else length, dtype), of_columns, number(length, dtype))
 
 
 _wide = (Case((9, 10), axis=0), Case((9, 10), axis=-1))
@@ -177,9 +173,14 @@ def sum_to(x: Array, /, shape: tuple[int, ...]) -> Array:
     """x summed over the axes along which `shape` would have to be repeated to fill x."""
     extra = x.ndim - len(shape)
     if x.shape[extra:] == shape:
-        return x if not extra else summed(x, 0 if extra == 1 else tuple(range(extra)), False)
+        return summed_in_front(x, extra)
     repeated = tuple(a for a in range(x.ndim) if a < extra or (shape[a - extra] == 1 and x.shape[a] != 1))
     return np.add.reduce(x, axis=repeated, keepdims=True).reshape(shape) if repeated else x
+
+
+def summed_in_front(x: Array, axes: int) -> Array:
+    """x summed over so many axes in front."""
+    return summed(x, 0 if axes == 1 else tuple(range(axes)), False) if axes else x
 
 
 sum_to.defvjp(lambda g, y, x, *, shape: broadcast_to(spread_to(g, x), shape=x.shape))
@@ -193,9 +194,9 @@ def spread_to(g: Array, x: Array) -> Array:
 @primitive(label="mean axis={axis}", cases=axis_cases, expects=not_empty)
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """sum(x) / n over the n values along `axis`, which `keepdims` leaves behind with length 1."""
-    product = _product_with_ones(x, axis)
+    product = _product_with_ones(x, axis, keepdims)
     if product is not None:
-        return product.sums(x, keepdims) / product.length
+        return product.sums(x) / product.length
     x = floats(x)
     if x.dtype.char == "e":  # float16, whose sums would soon be too large, or too coarse to grow
         sums = np.add.reduce(x, axis=axis, dtype=np.float32, keepdims=keepdims)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from tinygrad_bn import residuals
 from tinygrad_bn.domains import Case, away_from, distinct
 from tinygrad_bn.errors import SettingError
+from tinygrad_bn.ops.constants import number
 from tinygrad_bn.ops.dtypes import floats
 from tinygrad_bn.ops.elementary import abs, sqrt, square
 from tinygrad_bn.ops.reductions import Axis, along, axis_cases, count, left, max, mean, not_empty, spread, sum
@@ -18,17 +17,24 @@ _MANY = 1024
 """The mean of more values than this is taken once more, of what it leaves: a long sum in float32 loses digits."""
 
 
-_mean = mean.forward  # for the forwards here: without the way through the primitive
+def _mean(x: Array, axis: Axis) -> Array:
+    """The mean of x over `axis`, which stays behind with length 1; of arrays without the primitive around it."""
+    return mean.forward(x, axis, True) if type(x) is np.ndarray else mean(x, axis, keepdims=True)
 
 
-def _moments(x: Array, axis: Axis, mean: Callable[..., Array] = _mean) -> tuple[Array, Array, Array]:
+def _moments(x: Array, axis: Axis) -> tuple[Array, Array, Array]:
     """The mean of x over `axis`, x less its mean, and the biased variance."""
-    middle = mean(x, axis, keepdims=True)
+    middle = _mean(x, axis)
     centred = x - middle
     if x.size > _MANY * middle.size:
-        missed = mean(centred, axis, keepdims=True)
+        missed = _mean(centred, axis)
         middle, centred = middle + missed, centred - missed
-    return middle, centred, mean(np.square(centred), axis, keepdims=True)
+    return middle, centred, _mean(np.square(centred), axis)
+
+
+def _root(variance: Array, epsilon: float) -> Array:
+    """sqrt(variance + epsilon)."""
+    return np.sqrt(variance + number(epsilon, variance.dtype))
 
 
 def _freedom(x: Array, axis: Axis, ddof: int) -> int:
@@ -45,7 +51,7 @@ _more_than_ddof = "axes that x has, and more than ddof values along them"
 @derived(cases=(*axis_cases, Case((3, 4), axis=0, ddof=1)), reference=np.var, expects=_more_than_ddof)
 def var(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
     """sum((x - mean(x)) ** 2) / (n - ddof) over `axis`, `keepdims` as in `sum`, in two passes: nothing cancels."""
-    return sum(square(x - mean(x, axis, keepdims=True)), axis, keepdims) / _freedom(x, axis, ddof)
+    return sum(square(x - _mean(x, axis)), axis, keepdims) / _freedom(x, axis, ddof)
 
 
 @primitive(
@@ -59,7 +65,7 @@ def std(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -
     """sqrt(var(x)) over `axis`, `ddof` as in `var` and `keepdims` as in `sum`; the derivative at a constant is 0."""
     x = floats(x)
     shifted = x - np.maximum.reduce(x, axis=axis, keepdims=True)  # a constant, whose mean may round, becomes all 0
-    total = np.add.reduce(np.square(shifted - _mean(shifted, axis, keepdims=True)), axis=axis, keepdims=keepdims)
+    total = np.add.reduce(np.square(shifted - _mean(shifted, axis)), axis=axis, keepdims=keepdims)
     return np.sqrt(total / _freedom(x, axis, ddof))
 
 
@@ -67,7 +73,7 @@ def std(x: Array, /, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -
 def _(g: Array, y: Array, x: Array, *, axis: Axis, ddof: int, keepdims: bool) -> Array:
     slope = g / (_freedom(x, axis, ddof) * (y + (y == 0)))
     shifted = x - max(x, axis, keepdims=True)
-    return spread(slope, x, axis) * (shifted - mean(shifted, axis, keepdims=True))
+    return spread(slope, x, axis) * (shifted - _mean(shifted, axis))
 
 
 @primitive(
@@ -127,8 +133,8 @@ def norm(x: Array, /, ord: float | str | None = None, axis: Axis = None, keepdim
 
 def _standardized(x: Array, axis: Axis, epsilon: float) -> Array:
     """`standardize` from elementary operations."""
-    centred = x - mean(x, axis, keepdims=True)
-    return centred / sqrt(mean(square(centred), axis, keepdims=True) + epsilon)
+    centred = x - _mean(x, axis)
+    return centred / sqrt(_mean(square(centred), axis) + epsilon)
 
 
 @primitive(
@@ -142,12 +148,12 @@ def _standardized(x: Array, axis: Axis, epsilon: float) -> Array:
 )
 def deviation(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
     """sqrt(var(x) + epsilon) over `axis`, which stays behind with length 1."""
-    return np.sqrt(_moments(x, axis)[2] + epsilon)
+    return _root(_moments(x, axis)[2], epsilon)
 
 
 @deviation.defvjp
 def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
-    return g / y * ((x - mean(x, axis=axis, keepdims=True)) / count(x, axis))
+    return g / y * ((x - _mean(x, axis)) / count(x, axis))
 
 
 @primitive(
@@ -172,7 +178,7 @@ def standardize(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> 
     if not epsilon >= 0:
         raise SettingError(f"standardize expects epsilon >= 0; got {epsilon!r}")
     middle, centred, variance = _moments(x, axis)
-    scale = np.sqrt(variance + epsilon)
+    scale = _root(variance, epsilon)
     return residuals.keep(centred / scale, middle, variance, scale)
 
 
@@ -181,12 +187,12 @@ def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: flo
     """Both statistics depend on x, so g loses its mean and its component along y."""
     taken = residuals.kept(y)
     scale = taken[2] if taken else deviation(x, axis=axis, epsilon=epsilon)
-    return (g - mean(g, axis=axis, keepdims=True) - y * mean(g * y, axis=axis, keepdims=True)) / scale
+    return (g - _mean(g, axis) - y * _mean(g * y, axis)) / scale
 
 
 def moments(x: Array, y: Array, *, axis: int | tuple[int, ...]) -> tuple[Array, ...]:
     """Mean and biased variance of x over `axis`, which stays behind with length 1, as y = standardize(x) took them."""
     if taken := residuals.kept(y):
         return taken[:2]
-    middle, _, variance = _moments(x, axis, mean)
+    middle, _, variance = _moments(x, axis)
     return middle, variance

@@ -270,9 +270,9 @@ def reduction(step: Step) -> Reduction | None:
         return Reduction(ufunc, args[0], _positions(axis, args[0].sample.ndim))
     if function in PRODUCTS and len(args) == 2 and all(isinstance(arg, Value) for arg in args):
         x, y = args
-        if uniform(x) == 1 and x.sample.ndim == 1 and y.sample.ndim == 2:
+        if uniform(x) == 1 and x.shape in ((x.sample.size,), (1, x.sample.size)) and y.sample.ndim == 2:
             return Reduction(np.add, y, frozenset({0}))
-        if uniform(y) == 1 and y.sample.ndim == 1 and x.sample.ndim == 2:
+        if uniform(y) == 1 and y.shape in ((y.sample.size,), (y.sample.size, 1)) and x.sample.ndim == 2:
             return Reduction(np.add, x, frozenset({1}))
     return None
 
