@@ -309,6 +309,37 @@ def test_a_layer_that_knows_its_input_shape_has_its_parameters_when_asked():
     assert layer.kernel is layer.parameters()[0]
 
 
+def test_a_layer_is_built_once_even_if_its_build_forgets_the_one_above():
+    class Scaling(layers.Layer):
+        def build(self, input_shape):
+            self.scale = self.parameter("scale", input_shape[1:], "he_normal")
+
+        def forward(self, x):
+            return self.scale * x
+
+    alone, asked = Scaling(input_shape=4), Scaling(input_shape=4)
+    within = tg.Sequential([layers.Input(4), Scaling()]).layers[1]
+    for layer, first in [(alone, alone.parameters()[0]), (asked, asked.scale), (within, within.scale)]:
+        layer(np.ones((2, 4), np.float32))
+        assert layer.scale is first
+        assert layer.batch_shape == (None, 4)
+
+
+def test_a_parameter_that_is_set_before_the_layer_is_built_stays():
+    layer, mine = layers.Dense(3), tg.Parameter(np.ones((2, 3), np.float32))
+    layer.kernel = mine
+    layer(np.ones((1, 2), np.float32))
+    assert layer.kernel is mine
+    for wrong, kind, said in [
+        (tg.Parameter(np.ones((3, 2))), ShapeError, r"Dense expects kernel of shape \(2, 3\); got \(3, 2\)$"),
+        (np.ones((2, 3)), TypeError, r"Dense expects kernel to be a Parameter; got array"),
+    ]:
+        layer = layers.Dense(3)
+        layer.kernel = wrong
+        with pytest.raises(kind, match=said):
+            layer(np.ones((1, 2), np.float32))
+
+
 def test_a_build_that_asks_for_what_is_not_there_is_told():
     class Asking(layers.Layer):
         def build(self, input_shape):

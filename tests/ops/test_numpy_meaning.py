@@ -169,3 +169,11 @@ def test_every_function_that_numpy_has_too_is_compared():
     tried = {call.split("(")[0] for call in calls()}
     meaning_something_else = {"astype", "put"}
     assert {name for name in tg.ops.__all__ if hasattr(np, name)} - tried <= meaning_something_else
+
+
+@pytest.mark.parametrize("axes", [[1, 2, 0], (1, 2, 0), None])
+def test_the_axes_of_transpose_may_be_a_list(axes):
+    x = np.arange(24.0).reshape(2, 3, 4)
+    weights = np.transpose(np.arange(24.0).reshape(2, 3, 4) ** 2, axes)
+    gradient = tg.grad(lambda x: tg.sum(tg.transpose(x, axes) * weights))(x)
+    np.testing.assert_array_equal(gradient, np.arange(24.0).reshape(2, 3, 4) ** 2)

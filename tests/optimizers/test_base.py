@@ -323,6 +323,12 @@ def test_a_state_that_waits_for_parameters_yet_to_come_is_of_those_that_come_nex
     assert optimizer.state_of(made)["b.velocity"].tolist() == [7.0] * 3
 
 
+def test_lists_in_a_state_keep_their_digits():
+    optimizer, (parameter,) = SGD(0.1, momentum=0.9), parameters(1.0)
+    optimizer.load_state_dict({"momentum": 0.9, "0.velocity": [0.1, 0.2, 0.3]})
+    assert optimizer.state_of({"a": parameter})["a.velocity"].tolist() == [0.1, 0.2, 0.3]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

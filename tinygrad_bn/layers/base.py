@@ -57,8 +57,7 @@ class Layer(Module):
         elif shape is not None and not self.built and not name.startswith("_") and "_building" not in own:
             own["_building"] = True  # `build` itself may ask for what is not there
             try:
-                self.build(shape)
-                self.built = True
+                self.built_for(shape)
             finally:
                 del own["_building"]
             return getattr(self, name)
@@ -75,6 +74,11 @@ class Layer(Module):
         self.batch_shape = tuple(input_shape)
         self.built = True
 
+    def built_for(self, input_shape: Shape) -> None:
+        """Let it `build`, once, also where a subclass's method does not call that above it."""
+        self.build(input_shape)
+        Layer.build(self, input_shape)
+
     def output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the results for inputs of this shape."""
         return input_shape
@@ -84,9 +88,19 @@ class Layer(Module):
     ) -> Parameter:
         """A new parameter of this layer; initializer, regularizer and constraint as objects or names.
 
+        One that was set before the layer is built stays, with what it has of these.
+
         Raises:
             SettingError: the constraint cannot be applied to such a parameter: no step would get past it.
+            ShapeError, TypeError: what was set before has another shape, or is no parameter.
         """
+        held = None if self.built else vars(self).get(name)
+        if held is not None:
+            if not isinstance(held, Parameter):
+                raise self.error(TypeError, f"expects {name} to be a Parameter; got {held!r:.60}")
+            if held.shape != tuple(shape):
+                raise self.error(ShapeError, f"expects {name} of shape {tuple(shape)}; got {held.shape}")
+            return held
         made = Parameter(
             initializers.get(initializer)(shape, dtype=self.dtype),
             name=name,
@@ -132,8 +146,7 @@ class Layer(Module):
         if not self.built:
             if x.ndim < len(self._axes_at_least) - 1:
                 raise self.expects(f"x of shape ({', '.join(self._axes_at_least)})", x)
-            self.build(self.batch_shape or (None, *x.shape[1:]))
-            self.built = True
+            self.built_for(self.batch_shape or (None, *x.shape[1:]))
         return x
 
     def misfit(self, x: Any) -> Exception:
@@ -147,7 +160,7 @@ class Layer(Module):
 
     def ensure_built(self, path: str = "") -> None:
         if not self.built and self.batch_shape is not None:
-            self.build(self.batch_shape)
+            self.built_for(self.batch_shape)
         if not self.built and type(self).build is not Layer.build:
             raise NotBuiltError(
                 f"{called(self, path)} has no parameters yet, because it does not know the shape of its inputs: "

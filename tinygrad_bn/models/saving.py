@@ -145,8 +145,7 @@ def _build(model: Model, config: Mapping[str, Any]) -> None:
     for path, shape in config["shapes"].items():
         layer: Any = modules[path]
         if not layer.built:
-            layer.build(tuple(shape))
-            layer.built = True
+            layer.built_for(tuple(shape))
     for path in frozen["modules"]:
         modules[path]._trainable = False
     for path in frozen["statistics"]:

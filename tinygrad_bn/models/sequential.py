@@ -95,7 +95,7 @@ class Sequential(Model):
                 f"the layers before it give {spelled(shape)}"
             )
         if not layer.built:
-            layer.build(shape)
+            (layer.built_for if isinstance(layer, Layer) else layer.build)(shape)
 
     def _expect_layer(self, layer: Any) -> None:
         expected = f"Sequential expects a layer at layers.{len(self.layers)}"

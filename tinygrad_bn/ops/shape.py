@@ -41,17 +41,20 @@ reshape.defvjp(lambda g, y, x, *, shape: g.reshape(x.shape))
 
 @primitive(
     label="transpose {axes}",
-    cases=(Case((2, 3, 4)), Case((2, 3, 4), axes=(1, 2, 0)), Case((2, 3, 4), axes=(-1, 0, 1))),
+    cases=(Case((2, 3, 4)), Case((2, 3, 4), axes=(1, 2, 0)), Case((2, 3, 4), axes=(-1, 0, 1)), Case((3,), axes=-1)),
     expects="axes that are a permutation of those of x",
 )
-def transpose(x: Array, /, axes: tuple[int, ...] | None = None) -> Array:
+def transpose(x: Array, /, axes: int | tuple[int, ...] | None = None) -> Array:
     """x with its axes in another order; None reverses them."""
     return x.transpose(axes)
 
 
 @transpose.defvjp
-def _(g: Array, y: Array, x: Array, *, axes: tuple[int, ...] | None) -> Array:
-    return g.transpose(None if axes is None else np.argsort([axis % x.ndim for axis in axes]).tolist())
+def _(g: Array, y: Array, x: Array, *, axes: int | tuple[int, ...] | None) -> Array:
+    """The axes back where they were; one axis alone is that of a vector."""
+    if axes is None or isinstance(axes, int):
+        return g.transpose(None)
+    return g.transpose(np.argsort([axis % x.ndim for axis in axes]).tolist())
 
 
 @derived(

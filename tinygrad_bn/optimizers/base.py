@@ -224,9 +224,8 @@ class Optimizer(names.Answering):
             raise TypeError(f"{self._name} expects a dict as state_dict gives it; got {state!r:.60}")
         rates = {key: getattr(type(self), key).checked(state[key], self._name) for key in state if key in self._rates}
         iterations = natural(self._name, "iterations", np.asarray(state.get("iterations", 0)).item(), least=0)
-        slots = {
-            key: as_array(value, name=key) for key, value in state.items() if key not in rates and key != "iterations"
-        }
+        others = state.keys() - rates.keys() - {"iterations"}
+        slots = {key: as_array(state[key], None, key, np.float64) for key in state if key in others}
         self._slots.expect(slots, self._slots_with(rates), ["iterations", *self._rates])
         self._expect_rates(rates)
         if "learning_rate" in rates:
