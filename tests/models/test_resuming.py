@@ -701,6 +701,30 @@ def test_whose_gradients_were_not_finite_is_remembered(tmp_path):
     assert list(again.optimizer.clipping.blamed.values()) == [2]
 
 
+def test_whose_gradients_were_not_finite_is_known_by_paths_and_in_older_files_by_places():
+    def new(sizes):
+        model = tg.Sequential([tg.layers.Dense(size, input_shape=2 if place == 0 else None) for place, size in sizes])
+        model.compile(SGD(0.1, nonfinite="skip"), "mse")
+        return model
+
+    def blamed(model):
+        return {path: model.optimizer.clipping.blamed.get(p.name, 0) for path, p in model.named_parameters()}
+
+    model = new([(0, 3), (1, 2)])
+    for place, parameter in enumerate(model.parameters()):
+        parameter.name = f"p{place}"
+        parameter.grad = np.full(parameter.shape, np.nan if place == 1 else 0.0, np.float32)
+    model.optimizer.step(model.parameters())
+    state = model.optimizer.clipping.state_of(dict(model.named_parameters()))
+    assert state["blamed"] == {"layers.0.bias": 1}
+    for older in (state["blamed"], [[[0, 1, 2, 3], np.array([0, 1, 0, 0])]]):
+        wider = new([(0, 3), (1, 4), (2, 2)])
+        for place, parameter in enumerate(wider.parameters()):
+            parameter.name = f"q{place}"
+        wider.optimizer.clipping.load_state_of(dict(wider.named_parameters()), {**state, "blamed": older})
+        assert {path for path, times in blamed(wider).items() if times} == {"layers.0.bias"}
+
+
 def test_a_copy_that_is_taken_in_training_begins_its_epoch_anew(tmp_path):
     class Copies(Callback):
         def on_train_batch_end(self, batch, logs):

@@ -151,10 +151,11 @@ def training_state(model: Model) -> dict[str, Any]:
     optimizer = model.optimizer
     if optimizer is None:
         raise RuntimeError("save(training_state=True) expects a compiled model: call compile first")
+    parameters = dict(model.named_parameters())
     return {
         "optimizer": _made(optimizer),
-        "slots": optimizer.state_of(dict(model.named_parameters())),
-        "clipping": None if optimizer.clipping is None else optimizer.clipping.state_dict(model.parameters()),
+        "slots": optimizer.state_of(parameters),
+        "clipping": None if optimizer.clipping is None else optimizer.clipping.state_of(parameters),
         "position": (model._position or Position()).state_dict(model),
     }
 
@@ -172,10 +173,11 @@ def load_training_state(model: Model, state: Mapping[str, Any]) -> None:
     position = Position(state["position"]["epoch"])
     position.pending = state["position"]
     Generators(model).expect(state["position"]["generators"])
+    parameters = dict(model.named_parameters())
     if optimizer.clipping is not None:
-        optimizer.clipping.load_state_dict(state["clipping"], model.parameters())
+        optimizer.clipping.load_state_of(parameters, state["clipping"])
     # All or nothing; what is written before it can be undone:
-    optimizer.load_state_of(dict(model.named_parameters()), state["slots"])
+    optimizer.load_state_of(parameters, state["slots"])
     model._position = position
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -110,22 +111,29 @@ class Clipping:
                     found[name] = found.get(name, 0) + number
         return found
 
-    def state_dict(self, parameters: Sequence[Parameter]) -> dict[str, Any]:
-        """A copy of what it has counted; whose gradients were not finite, by places among these parameters."""
-        places = {parameter: place for place, parameter in enumerate(parameters)}
-        known = {owners: times for owners, times in self._blamed.items() if places.keys() >= set(owners)}
-        blamed = [[[places[owner] for owner in owners], times.numpy()] for owners, times in known.items()]
-        return {**{name: figure.numpy() for name, figure in self._figures().items()}, "blamed": blamed}
-
-    def load_state_dict(self, state: Mapping[str, Any], parameters: Sequence[Parameter]) -> None:
-        """Take over what another's `state_dict` kept, of a model whose parameters these are."""
-        for name, figure in self._figures().items():
-            figure.assign(state[name], "load_state_dict")
-        blamed = {tuple(parameters[place] for place in places): times for places, times in state["blamed"]}
-        for owners in blamed.keys() - self._blamed.keys():
-            self._blamed[owners] = _no_alarms(owners)
+    def state_of(self, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+        """A copy of what it has counted; of alarms, those of these parameters, by path."""
+        paths = {parameter: path for path, parameter in parameters.items()}
+        blamed = Counter[str]()
         for owners, times in self._blamed.items():
-            times.assign(blamed.get(owners, 0), "load_state_dict")
+            for owner, number in zip(owners, times.tolist(), strict=True):
+                if number and owner in paths:
+                    blamed[paths[owner]] += number
+        return {**{name: figure.numpy() for name, figure in self._figures().items()}, "blamed": dict(blamed)}
+
+    def load_state_of(self, parameters: Mapping[str, Parameter], state: Mapping[str, Any]) -> None:
+        """Take over what another's `state_of` kept, for the parameters that have these paths here."""
+        blamed = state["blamed"]
+        if isinstance(blamed, list):  # older files have places, of several parameters at a time
+            known, older = list(parameters), blamed
+            blamed = {known[place]: n for places, times in older for place, n in zip(places, times, strict=True)}
+        for name, figure in self._figures().items():
+            figure.assign(state[name], "load_state_of")
+        for times in self._blamed.values():
+            times.assign(0, "load_state_of")
+        for path in blamed.keys() & parameters.keys():
+            owners = (parameters[path],)
+            self._blamed.setdefault(owners, _no_alarms(owners)).assign(blamed[path], "load_state_of")
 
     def _figures(self) -> dict[str, State]:
         return {"norm": self._norm, "factor": self._factor, "acted": self._acted, "alarms": self._alarms}
