@@ -106,7 +106,7 @@ elu.defvjp(lambda g, y, x, *, alpha: g * _exponential_slope(x, y, alpha, 1.0))
 
 def _exponential_slope(x: Array, y: Array, alpha: float, scale: float) -> Array:
     """`scale` where x > 0, else y + alpha, which is alpha * exp(x)."""
-    below = negative_part(y) + number(alpha, y.dtype)
+    below = negative_part.of(y) + number(alpha, y.dtype)
     return below if alpha == scale else below + number(scale - alpha, y.dtype) * (x > 0).astype(y.dtype)
 
 

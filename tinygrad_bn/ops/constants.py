@@ -37,6 +37,7 @@ def ones(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return _filled(shape, dtype, 1)
 
 
+@lru_cache(maxsize=256)
 def number(value: float, dtype: np.dtype[Any]) -> Array:
     """The number as an array of no dimensions, not to be written: NumPy computes faster with that than with a float."""
     return _filled((), dtype, value)

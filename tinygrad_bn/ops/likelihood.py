@@ -43,15 +43,15 @@ def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
         raise ValueError
     if labels.dtype.kind not in "iubf":
         raise TypeError
-    log_p, is_label = log_softmax.forward(logits), _is_label(labels, logits.shape[-1])
+    log_p, is_label = log_softmax.of(logits), _is_label(labels, logits.shape[-1])
     chosen = np.maximum.reduce(np.where(is_label, log_p, full_like(log_p, -np.inf)), axis=-1)
     return residuals.keep(-chosen, log_p, is_label)
 
 
 def _to_logits(g: Array, y: Array, labels: Array, logits: Array) -> Array:
     """The probabilities less the truth."""
-    log_p, is_label = residuals.kept(y) or (log_softmax(logits), _is_label(labels, logits.shape[-1]))
-    return (exp(log_p) - is_label) * spread(g, logits, -1)
+    log_p, is_label = residuals.kept(y) or (log_softmax.of(logits), _is_label(labels, logits.shape[-1]))
+    return (exp.of(log_p) - is_label) * spread(g, logits, -1)
 
 
 sparse_softmax_crossentropy.defvjp(None, _to_logits)
