@@ -145,7 +145,7 @@ def counting(counter: Any) -> None:
 def advance(counter: Any) -> None:
     """Add 1 to an array of no dimensions, now."""
     counting(counter)
-    counter[()] = counter.item() + 1  # in a tenth of the time that NumPy takes to add
+    counter += 1
 
 
 def count(counter: Any) -> None:

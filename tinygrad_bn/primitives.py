@@ -79,7 +79,7 @@ class Primitive(Function[P]):
 
     def of(self, x: Array) -> Any:
         """The same of x alone, by the shortest way: for forwards and rules, which know what they give."""
-        return self.forward(x) if type(x) is _ndarray else self(x)  # type: ignore[call-arg]
+        return self(x) if isinstance(x, Traced) else self.forward(x)  # type: ignore[call-arg, arg-type]
 
     def evaluate(self, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Any:
         """The forward on plain arrays; the result is an ndarray, of 0 dimensions too.

@@ -42,7 +42,6 @@ class _Along(Layer):
         self._lengths = tuple(input_shape[a] for a in self._axes)
         self._kept: tuple[Any, ...] = tuple(1 if a in self._others else length for a, length in enumerate(input_shape))
         self._shape: tuple[Any, ...] = self._lengths if len(self._axes) == 1 else self._kept
-        self._turned = len(self._axes) == 1 and self._axes[0] != len(input_shape) - 1
 
     def accept(self, x: Any) -> Any:
         x = super().accept(x)
@@ -53,7 +52,9 @@ class _Along(Layer):
 
     def _spread(self, vector: Any) -> Any:
         """A parameter or state in a shape that broadcasts with x."""
-        return ops.reshape(vector, shape=self._kept) if self._turned else vector
+        if len(self._axes) != 1 or self._axes[0] == len(self._kept) - 1:
+            return vector
+        return ops.reshape(vector, shape=self._kept)
 
 
 def _epsilon(layer: Any, name: str, value: Any) -> Any:
@@ -173,7 +174,7 @@ class BatchNormalization(_Normalization):
         )
 
     def forward(self, x: Any) -> Any:
-        if self.statistics_frozen or not self._trainable or not self.in_training:
+        if self.statistics_frozen or not self.trainable or not self.in_training:
             return self._by_averages(x)
         x_hat = ops.standardize(x, axis=self._over, epsilon=self.epsilon)
         self._observe(x, x_hat)
@@ -200,7 +201,7 @@ class BatchNormalization(_Normalization):
             n = x.size // variance.size
             new_variance = new_variance * (n / max(n - 1, 1))
         finite = np.isfinite(new_variance).reshape(self._shape)  # it is not where the mean is not
-        share = constants.number(1 - self.momentum, new_variance.dtype)
+        share = constants.number(1 - self.momentum, mean.dtype)
         for average, old, new in ((self.moving_mean, mean, new_mean), (self.moving_variance, variance, new_variance)):
             moved = old + share * (new.reshape(self._shape) - old)
             average.assign(moved, type(self).__name__, where=finite)

@@ -92,8 +92,8 @@ def elu(x: Array, /, alpha: float = 1.0) -> Array:
 
     Reference: Clevert et al. (2016), Eq. 15.
     """
-    if alpha < 0:
-        raise SettingError(f"elu expects alpha >= 0; got {alpha!r}")
+    if not (isinstance(alpha, (int, float)) and alpha >= 0):
+        raise SettingError(f"elu expects alpha >= 0; got {alpha!r:.80}")
     x = floats(x)
     below = np.expm1(np.minimum(x, zeros_like(x)))
     if alpha != 1:

@@ -17,7 +17,10 @@ _LARGEST = 2**20
 
 @lru_cache(maxsize=32)
 def _filled(shape: int | tuple[int, ...], dtype: np.dtype[Any], number: float) -> Array:
-    array = np.full(shape, number, dtype)
+    return _fixed(np.full(shape, number, dtype))
+
+
+def _fixed(array: Array) -> Array:
     array.flags.writeable = False
     return array
 
@@ -40,12 +43,10 @@ def ones(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 @lru_cache(maxsize=256)
 def number(value: float, dtype: np.dtype[Any]) -> Array:
     """The number as an array of no dimensions, not to be written: NumPy computes faster with that than with a float."""
-    return _filled((), dtype, value)
+    return _fixed(np.array(value, dtype))
 
 
 @lru_cache(maxsize=16)
 def arange(n: int) -> Array:
     """0, 1, ..., n - 1, not to be written."""
-    array = np.arange(n)
-    array.flags.writeable = False
-    return array
+    return _fixed(np.arange(n))

@@ -28,7 +28,7 @@ def _is_label(labels: Array, classes: int) -> Array:
             np.take_along_axis(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), labels[..., None], -1)[..., 0]
         )
     ),
-    expects="labels of shape (...) and logits of shape (..., classes)",
+    expects="labels of shape (...) and logits of shape (..., classes), of one class at least",
 )
 def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
     """-log softmax(logits)[label] along the last axis, for integer labels.

@@ -71,7 +71,7 @@ def _to_y(g: Array, z: Array, x: Array, y: Array, *_: Array) -> Array:
     return product if y.ndim > 1 else squeeze(product, axis=-1)
 
 
-matmul.defvjp(_to_x, _to_y)
+matmul.defvjp(_to_x, _to_y)  # and the rules of `affine`, whose bias comes behind
 
 
 @primitive(

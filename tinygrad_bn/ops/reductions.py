@@ -137,7 +137,7 @@ def _with_ones(shape: tuple[int, ...], axis: int, dtype: np.dtype[Any], keepdims
     return _WithOnes(ones(matrix if keepdims else length, dtype), of_columns, number(length, dtype))
 
 
-_wide = (Case((9, 10), axis=0), Case((9, 10), axis=-1))
+_wide = (Case((9, 10), axis=0), Case((9, 10), axis=-1), Case((9, 10), axis=0, keepdims=True))
 
 
 @primitive(label="sum axis={axis}", cases=(*axis_cases, *_wide), expects=has_axes)
@@ -173,14 +173,14 @@ def sum_to(x: Array, /, shape: tuple[int, ...]) -> Array:
     """x summed over the axes along which `shape` would have to be repeated to fill x."""
     extra = x.ndim - len(shape)
     if x.shape[extra:] == shape:
-        return summed_in_front(x, extra)
+        return without_leading(x, extra)
     repeated = tuple(a for a in range(x.ndim) if a < extra or (shape[a - extra] == 1 and x.shape[a] != 1))
     return np.add.reduce(x, axis=repeated, keepdims=True).reshape(shape) if repeated else x
 
 
-def summed_in_front(x: Array, axes: int) -> Array:
-    """x summed over so many axes in front."""
-    return summed(x, 0 if axes == 1 else tuple(range(axes)), False) if axes else x
+def without_leading(x: Array, count: int) -> Array:
+    """x summed over its first `count` axes."""
+    return summed(x, 0 if count == 1 else tuple(range(count)), False) if count else x
 
 
 sum_to.defvjp(lambda g, y, x, *, shape: broadcast_to(spread_to(g, x), shape=x.shape))
@@ -191,7 +191,7 @@ def spread_to(g: Array, x: Array) -> Array:
     return g.reshape((1,) * (x.ndim - g.ndim) + g.shape)
 
 
-@primitive(label="mean axis={axis}", cases=axis_cases, expects=not_empty)
+@primitive(label="mean axis={axis}", cases=(*axis_cases, *_wide), expects=not_empty)
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """sum(x) / n over the n values along `axis`, which `keepdims` leaves behind with length 1."""
     product = _product_with_ones(x, axis, keepdims)

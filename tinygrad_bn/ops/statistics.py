@@ -11,15 +11,15 @@ from tinygrad_bn.ops.constants import number
 from tinygrad_bn.ops.dtypes import floats
 from tinygrad_bn.ops.elementary import abs, sqrt, square
 from tinygrad_bn.ops.reductions import Axis, along, axis_cases, count, left, max, mean, not_empty, spread, sum
-from tinygrad_bn.primitives import Array, derived, primitive
+from tinygrad_bn.primitives import Array, Traced, derived, primitive
 
 _MANY = 1024
 """The mean of more values than this is taken once more, of what it leaves: a long sum in float32 loses digits."""
 
 
 def _mean(x: Array, axis: Axis) -> Array:
-    """The mean of x over `axis`, which stays behind with length 1; of arrays without the primitive around it."""
-    return mean.forward(x, axis, True) if type(x) is np.ndarray else mean(x, axis, keepdims=True)
+    """The mean of x over `axis`, which stays behind with length 1, by the shortest way."""
+    return mean(x, axis, keepdims=True) if isinstance(x, Traced) else mean.forward(x, axis, True)
 
 
 def _moments(x: Array, axis: Axis) -> tuple[Array, Array, Array]:
@@ -34,6 +34,8 @@ def _moments(x: Array, axis: Axis) -> tuple[Array, Array, Array]:
 
 def _root(variance: Array, epsilon: float) -> Array:
     """sqrt(variance + epsilon)."""
+    if not (isinstance(epsilon, (int, float)) and epsilon >= 0):
+        raise SettingError(f"standardize expects epsilon >= 0; got {epsilon!r:.80}")
     return np.sqrt(variance + number(epsilon, variance.dtype))
 
 
@@ -161,6 +163,7 @@ def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: flo
     cases=(
         Case((5, 3), axis=0, epsilon=1e-3),
         Case((5, 3), axis=-1, epsilon=1e-3),
+        Case((9, 10), axis=0, epsilon=1e-3),
         Case((4, 2, 3), axis=(0, 1), epsilon=1e-5),
         Case((1, 3), axis=0, epsilon=1e-3),
     ),
@@ -175,8 +178,6 @@ def standardize(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> 
 
     Reference: Ioffe and Szegedy (2015), Algorithm 1.
     """
-    if not epsilon >= 0:
-        raise SettingError(f"standardize expects epsilon >= 0; got {epsilon!r}")
     middle, centred, variance = _moments(x, axis)
     scale = _root(variance, epsilon)
     return residuals.keep(centred / scale, middle, variance, scale)

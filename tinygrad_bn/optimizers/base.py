@@ -183,10 +183,8 @@ class Optimizer(names.Answering):
         known, recorder = self._slots.known, current().recorder
         if recorder is not None:
             recorder.depends(known.__len__)  # it only grows, also by a step of the same run
-            for parameter in known:
-                recorder.gradient(parameter, read=False)
         for parameter in known:
-            parameter._grad = None
+            parameter.grad = None
 
     def decays(self, parameter: Variable) -> bool:
         """Whether the weight decay is taken off this parameter."""

@@ -214,6 +214,10 @@ def test_a_product_with_ones_is_a_sum():
     found = reduction(Step(np.dot, (ones, x), {}, np.empty(4)))
     assert (found.kind, found.operand, found.axes) == (np.add, x, {0})
     assert reduction(Step(np.dot, (argument(np.ones(3)), x), {}, np.empty(4))) is None
+    row, column, one = (Value(np.ones(shape), Constant()) for shape in [(1, 3), (4, 1), ()])
+    assert reduction(Step(np.dot, (row, x), {}, np.empty((1, 4)))).axes == {0}
+    assert reduction(Step(np.dot, (x, column), {}, np.empty((3, 1)))).axes == {1}
+    assert reduction(Step(np.dot, (one, x), {}, np.empty((3, 4)))) is None
 
 
 def test_a_constant_of_one_number_is_that_number_and_zeros_of_two_signs_are_two():
