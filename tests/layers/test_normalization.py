@@ -518,6 +518,15 @@ def test_axis_says_what_has_a_mean_of_its_own(axis, shape, over):
     np.testing.assert_allclose(layer(x), expected, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("layer", [layers.BatchNormalization, layers.LayerNormalization])
+def test_float16_is_normalized_also_where_its_squares_are_too_large_for_it(layer):
+    x = np.random.default_rng(3).normal(0, 200, (40, 40)).astype(np.float16)
+    y = layer(dtype="float16")(x)
+    expected = layer(dtype="float64")(x.astype(np.float64))
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(y.numpy(), expected.numpy(), atol=4e-3)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_given_numbers_are_rounded_once_to_the_dtype_of_the_layer(dtype):
     layer = layers.Normalization(mean=[0.1, 0.2], variance=0.3, dtype=dtype)

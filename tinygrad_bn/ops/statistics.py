@@ -23,7 +23,8 @@ def _mean(x: Array, axis: Axis) -> Array:
 
 
 def _moments(x: Array, axis: Axis) -> tuple[Array, Array, Array]:
-    """The mean of x over `axis`, x less its mean, and the biased variance."""
+    """The mean of x over `axis`, x less its mean, and the biased variance; of float16, whose squares are large, wider."""
+    x = x.astype(np.float32) if x.dtype.char == "e" else x
     middle = _mean(x, axis)
     centred = x - middle
     if x.size > _MANY * middle.size:
@@ -37,6 +38,11 @@ def _root(variance: Array, epsilon: float) -> Array:
     if not (isinstance(epsilon, (int, float)) and epsilon >= 0):
         raise SettingError(f"standardize expects epsilon >= 0; got {epsilon!r:.80}")
     return np.sqrt(variance + number(epsilon, variance.dtype))
+
+
+def _as_narrow_as(x: Array, *parts: Array) -> tuple[Array, ...]:
+    """What `_moments` gave of x, in the dtype of x if that is float16."""
+    return tuple([part.astype(x.dtype) for part in parts]) if x.dtype.char == "e" else parts
 
 
 def _freedom(x: Array, axis: Axis, ddof: int) -> int:
@@ -150,7 +156,7 @@ def _standardized(x: Array, axis: Axis, epsilon: float) -> Array:
 )
 def deviation(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> Array:
     """sqrt(var(x) + epsilon) over `axis`, which stays behind with length 1."""
-    return _root(_moments(x, axis)[2], epsilon)
+    return _as_narrow_as(x, _root(_moments(x, axis)[2], epsilon))[0]
 
 
 @deviation.defvjp
@@ -180,7 +186,10 @@ def standardize(x: Array, /, *, axis: int | tuple[int, ...], epsilon: float) -> 
     """
     middle, centred, variance = _moments(x, axis)
     scale = _root(variance, epsilon)
-    return residuals.keep(centred / scale, middle, variance, scale)
+    y = centred / scale
+    if x.dtype.char == "e":
+        y, scale = _as_narrow_as(x, y, scale)
+    return residuals.keep(y, middle, variance, scale)
 
 
 @standardize.defvjp
@@ -193,7 +202,5 @@ def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: flo
 
 def moments(x: Array, y: Array, *, axis: int | tuple[int, ...]) -> tuple[Array, ...]:
     """Mean and biased variance of x over `axis`, which stays behind with length 1, as y = standardize(x) took them."""
-    if taken := residuals.kept(y):
-        return taken[:2]
-    middle, _, variance = _moments(x, axis)
-    return middle, variance
+    middle, variance = (residuals.kept(y) or _moments(x, axis)[::2])[:2]
+    return _as_narrow_as(x, middle, variance)
