@@ -148,6 +148,22 @@ def test_a_forward_that_returns_no_tensor(returned, came, executor):
             use()
 
 
+@pytest.mark.parametrize("returned", [tg.sum, lambda x: tg.mean(x, 0), lambda x: x[1:]])
+def test_a_forward_that_does_not_return_one_row_for_each_sample(returned):
+    class Own(tg.Model):
+        def __init__(self):
+            self.layer = Dense(4)
+
+        def forward(self, x):
+            return returned(self.layer(x))
+
+    made = Own()
+    made.compile("sgd", "sparse_categorical_crossentropy")
+    for use in (lambda: made.predict(X), lambda: made.fit(X, LABELS), lambda: made.evaluate(X, LABELS)):
+        with pytest.raises(ShapeError, match=r"Own\.forward returned shape .* samples, where one row for each is"):
+            use()
+
+
 @pytest.mark.parametrize(
     ("loss", "metric", "y"),
     [

@@ -175,7 +175,7 @@ def gradient_flow(model: Module, x: Any, y: Any, loss: Any) -> GradientFlow:
     model.build_on(x)
     with frozen_state(), using(gradients=True):
         with using(recorder=Relay(current().recorder)):  # so that integers are remembered too
-            output = expect_result(model, model(x, training=True))
+            output = expect_result(model, model(x, training=True), x)
         error = losses.get(loss)(y, output)
         names = {parameter: path for path, parameter in model.named_parameters()}
         layers = Structure(error, _entering(error, output), names, x).layers

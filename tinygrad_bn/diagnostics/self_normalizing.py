@@ -246,7 +246,7 @@ def self_normalization(model: Module, x: Any = None) -> SelfNormalization:
     watch = _Watch(current().recorder)
     with frozen_state(), using(gradients=True):
         with using(recorder=watch):
-            output = expect_result(model, model(entering, training=True))
+            output = expect_result(model, model(entering, training=True), entering)
         names = {parameter: path for path, parameter in model.named_parameters()}
         structure = Structure(output, output, names, entering)
         layers = structure.layers

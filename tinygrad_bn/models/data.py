@@ -101,7 +101,7 @@ def expect_match(name: str, model: Model, loss: Loss, data: Examples) -> None:
     output_shape = model.known_output_shape()
     if output_shape is None:
         with no_grad():
-            output_shape = expect_result(model, model(x[:1], training=False)).shape
+            output_shape = expect_result(model, model(x[:1], training=False), x[:1]).shape
     shape = (len(y), *(length or 1 for length in output_shape[1:]))
     try:
         loss.check(loss.aligned(y, shape), shape)
@@ -112,15 +112,19 @@ def expect_match(name: str, model: Model, loss: Loss, data: Examples) -> None:
         raise ValueError(f"{name}: {error}") from None
 
 
-def expect_result(model: Module, result: Any) -> Any:
-    """`result`, which `forward` has returned, if one can compute with it.
+def expect_result(model: Module, result: Any, x: Any) -> Any:
+    """`result`, which `forward` has returned for x, if one can compute with it.
 
     Raises:
         TypeError: it is neither a Tensor nor an array.
+        ShapeError: it has not one row for each sample.
     """
     if not isinstance(result, (Tensor, np.ndarray)):
         came = "None" if result is None else f"a {type(result).__name__}"
         raise TypeError(f"{called(model)}.forward returned {came}, where a Tensor is expected")
+    if result.shape[:1] != x.shape[:1]:
+        came = f"shape {result.shape} for {len(x)} samples"
+        raise ShapeError(f"{called(model)}.forward returned {came}, where one row for each is expected")
     return result
 
 

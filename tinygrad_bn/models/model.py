@@ -183,7 +183,7 @@ class Model(Module):
         forward = inference(self, "_predicted")
         with no_grad():
             parts = batches((x, x), natural("predict", "batch_size", batch_size))
-            return np.concatenate([_values(expect_result(self, forward(part))) for part, _ in parts])
+            return np.concatenate([_values(expect_result(self, forward(part), part)) for part, _ in parts])
 
     def _predicted(self, x: Any) -> Any:
         return self(x, training=False)
@@ -254,7 +254,7 @@ class Model(Module):
         return dict(averages)
 
     def _measured(self, x: Any, y: Any) -> tuple[Any, Any]:
-        y_pred = expect_result(self, self(x, training=False))
+        y_pred = expect_result(self, self(x, training=False), x)
         return penalized(self._compiled("evaluate")[1].unchecked(y, y_pred), self.parameters()), y_pred
 
     def _compiled(self, wanted: str) -> tuple[Optimizer, Loss]:

@@ -38,7 +38,7 @@ class Step:
 
     def __call__(self, x: Any, y: Any) -> tuple[Any, Any]:
         """The loss of a batch before the step, with the penalties, and the predictions."""
-        y_pred = expect_result(self.model, self.model(x))
+        y_pred = expect_result(self.model, self.model(x), x)
         loss = self.loss.unchecked(y, y_pred)
         if not isinstance(loss, Tensor) or not loss.requires_grad:
             left = "the loss" if isinstance(y_pred, Tensor) and y_pred.requires_grad else "some layer"
