@@ -1447,3 +1447,20 @@ def test_what_a_counter_has_held_is_not_kept():
     del thing
     gc.collect()
     assert there() is None
+
+
+@pytest.mark.parametrize(
+    ("function", "right", "wrong", "error", "said"),
+    [
+        (lambda x, i: x[i], [0, 1], [0, 9], IndexError, r"getitem: index 9 is out of bounds.*test_captured\.py:\d+"),
+        (lambda x, i: tg.power(i, i) + tg.sum(x), [1, 2], [-1, -2], ValueError, "power: Integers to negative"),
+    ],
+)
+def test_what_numpy_cannot_do_in_a_later_call_is_told_with_the_operation_and_the_line(
+    function, right, wrong, error, said
+):
+    step, x = tg.capture(function, executor="numpy"), np.ones((4, 3), np.float32)
+    first = step(x, np.array(right))
+    with pytest.raises(error, match=said):
+        step(x, np.array(wrong))
+    np.testing.assert_array_equal(step(x, np.array(right)), first)

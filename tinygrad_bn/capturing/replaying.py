@@ -47,7 +47,7 @@ class Replay:
             sections = Sections(flow)
             self.places = Places(flow, sections)
             writing = _Writing(flow, self.places)
-            self.source, self._compute = writing.compute(sections.compute)
+            self.source, self._compute, self._written = writing.compute(sections.compute)
             self._commits = [
                 (conditions, *writing.commit(steps, stores), _by_writer(stores))
                 for conditions, (steps, stores) in sections.commit.items()
@@ -61,13 +61,17 @@ class Replay:
         """The results for these arguments; then the variables are updated, and the counters grow.
 
         Raises:
-            Exception: what a check gives; no variable has been written then.
+            IndexError, ValueError: NumPy cannot do a step with these numbers; the message says which.
+            Exception: what a check gives. No variable has been written then.
         """
         if self._moves != Variable.moves:
             self._planned()
         flow = self.flow
         feeds = [value.origin.refresh() for value in flow.feeds]
-        outcome: list[NDArray[Any]] = self._compute(*arrays, *feeds)
+        try:
+            outcome: list[NDArray[Any]] = self._compute(*arrays, *feeds)
+        except (IndexError, ValueError) as error:
+            raise self._explained(error) from None
         results, truths = outcome[: len(flow.results)], outcome[len(flow.results) :]
         known = dict(zip(flow.asked(), truths, strict=True)) if truths else {}
         for good, explain in flow.checks:
@@ -92,6 +96,16 @@ class Replay:
         with np.errstate(all="ignore"):
             deque(map(call, row), maxlen=0)  # in C from end to end: no signal is handled in between
         return results
+
+    def _explained(self, error: Exception) -> Exception:
+        """What NumPy says of a line, with the operation and the user's line that it comes from."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code is not self._compute.__code__:
+            trace = trace.tb_next
+        if trace is None:
+            return error
+        step = self._written[trace.tb_lineno - 2]  # the first line is that with the arguments
+        return type(error)(f"{step.label or step.called}: {error}{f', {step.place}' if step.place else ''}")
 
     def place(self, value: Value) -> str:
         """Where a value lives: a numbered block of memory, a variable's own, or one of its own at each run."""
@@ -132,18 +146,18 @@ class _Writing:
             if value not in places.arrays:
                 self.names[value] = f"d{position}"
 
-    def compute(self, steps: Sequence[Step]) -> tuple[str, Callable[..., Any]]:
-        """Source and function of the first section: from arguments and feeds to results and truths."""
-        lines = [line for step in steps if (line := self._line(step))]
+    def compute(self, steps: Sequence[Step]) -> tuple[str, Callable[..., Any], list[Step]]:
+        """Source and function of the first section, from arguments and feeds to results and truths; a step a line."""
+        lines = {step: line for step in steps if (line := self._line(step))}
         taken = [f"x{position}" for position in range(len(self.flow.arguments))]
         taken += [f"d{position}" for position in range(len(self.flow.feeds))]
         given = [self._handed(value) for value in self.flow.results]
         given += [self.said(value) for value in self.flow.asked()]
         last = f"return [{', '.join(given)}]"
-        source = "\n    ".join([f"def compute({', '.join(taken)}):", *lines, last])
+        source = "\n    ".join([f"def compute({', '.join(taken)}):", *lines.values(), last])
         exec(compile(source, "<captured step>", "exec"), self.globals)
         function: Callable[..., Any] = self.globals["compute"]
-        return source, function
+        return source, function, list(lines)
 
     def _handed(self, value: Value) -> str:
         """A result as the caller gets it: in memory that no later run writes to."""

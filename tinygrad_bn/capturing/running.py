@@ -89,12 +89,11 @@ class _Native:
         try:
             results: list[NDArray[Any]] = self._program.run(arrays)
             return results
-        except IndexError as error:
+        except IndexError:
             try:
                 self._outcome(Replay(self.flow), arrays)
-            except IndexError as reason:
-                if str(reason) != str(error):
-                    raise IndexError(f"{error}: {reason}") from None
+            except IndexError as named:
+                raise named from None
             raise
 
     def _outcome(

@@ -23,8 +23,8 @@ def _mean(x: Array, axis: Axis) -> Array:
 
 
 def _moments(x: Array, axis: Axis) -> tuple[Array, Array, Array]:
-    """The mean of x over `axis`, x less its mean, and the biased variance; of float16 in float32, which holds squares."""
-    x = x.astype(np.float32) if x.dtype.char == "e" else x
+    """The mean of x over `axis`, x less its mean, and the biased variance; of float16 in float32."""
+    x = x.astype(np.float32) if x.dtype.char == "e" else x  # squares are soon too large for float16
     middle = _mean(x, axis)
     centred = x - middle
     if x.size > _MANY * middle.size:
