@@ -13,7 +13,7 @@ from tinygrad_bn import __version__
 from tinygrad_bn.cli import COMMANDS, Failure
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
+    from argparse import Namespace
 
 _PROGRAM = "tinygrad-bn"
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # as on standard error: what cannot be spelled stops no work
     try:
-        options = _parser().parse_args(argv)
+        options = _options(argv)
     except SystemExit as exit:  # argparse has printed its help, the version, or what it did not understand
         return int(exit.code or 0)
     if sys.stdout is None:  # as `>&-` leaves it
@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> ArgumentParser:
+def _options(argv: Sequence[str] | None) -> Namespace:
+    """What the words ask for; a command answers for the options that it does not know."""
     from argparse import ArgumentParser
 
     parser = ArgumentParser(prog=_PROGRAM, description="An autograd mini-framework on NumPy.")
@@ -59,7 +60,10 @@ def _parser() -> ArgumentParser:
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         import_module(f"tinygrad_bn.cli.{name}").add_arguments(command)
-    return parser
+    options, unknown = parser.parse_known_args(argv)
+    if unknown:
+        commands.choices[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
 
 
 if __name__ == "__main__":

@@ -72,6 +72,8 @@ class Primitive(Function[P]):
             if type(array) is not _ndarray:
                 if isinstance(array, Traced):
                     return array.bind(self, arrays, settings)
+                if hasattr(array, "mask"):
+                    raise DtypeError(f"{self.__name__} expects arrays without a mask: give x.filled(...) instead")
                 listed = listed or isinstance(array, (list, tuple))
         if self.random and (recorder := current().recorder) is not None:
             return recorder.draw(self, settings)

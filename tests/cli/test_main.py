@@ -93,3 +93,11 @@ def test_an_output_that_cannot_be_written_is_said_in_a_line(where, said):
     child = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert (child.returncode, len(child.stderr.splitlines())) == (1, 1)
     assert said in child.stderr
+
+
+@pytest.mark.parametrize("words", [["demo"], ["bench", "step"]])
+def test_a_command_answers_for_the_options_that_it_does_not_know(words, capsys):
+    assert main([*words, "--outt"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"usage: tinygrad-bn {words[0]}")
+    assert said.endswith(f"tinygrad-bn {words[0]}: error: unrecognized arguments: --outt\n")

@@ -220,3 +220,9 @@ def test_a_failed_call_leaves_its_arguments_as_they_were():
         tg.add(x, y)
     assert (x == 1).all()
     assert (y == 2).all()
+
+
+@pytest.mark.parametrize("use", [tg.relu, tg.tensor, lambda x: tg.tensor(M) * x, tg.layers.Dense(2)])
+def test_a_mask_is_not_lost_without_a_word(use):
+    with pytest.raises(DtypeError, match=r"expects .* without a mask.*: give x\.filled\(\.\.\.\) instead"):
+        use(np.ma.masked_array(M, M > 0))

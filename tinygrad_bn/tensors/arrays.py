@@ -47,6 +47,8 @@ def as_array(
         raise DtypeError(f"{name} expects numbers that {wanted} can hold; got {data!r:.80}") from None
     if array.dtype.kind not in NUMBERS:
         raise DtypeError(f"{name} expects real numbers; got {data!r:.80} of type {type(data).__name__}")
+    if array is not data and hasattr(data, "mask"):
+        raise DtypeError(f"{name} expects an array without a mask, which would be lost: give x.filled(...) instead")
     if array is data or array.dtype.kind != "f" or hasattr(data, "dtype"):
         return array
     strong = {leaf.dtype for leaf in _leaves(data, name)}
