@@ -31,10 +31,10 @@ def capture(function: Callable[..., Any] | None = None, *, executor: str | None 
 
     What varies from call to call are the Tensors and arrays among the arguments, the variables of modules, learning
     rates and random draws. All else is part of the kind, and is looked at in each call: shapes, dtypes, modes, other
-    arguments, settings, and, one level deep, what the user's functions that ran when it was recorded look up: their
-    variables, defaults and texts, and the objects and classes whose methods they are. What else the function does, such
-    as printing, it does when it is recorded. Results come without a graph; while another function that calls it is
-    differentiated, by `tg.grad` and the like, it runs as it is.
+    arguments, settings, the lists, tuples and dicts in which modules lie, and, one level deep, what the user's
+    functions that ran when it was recorded look up: their variables, defaults and texts, and the objects and classes
+    whose methods they are. What else the function does, such as printing, it does when it is recorded. Results come
+    without a graph; while another function that calls it is differentiated, as by `tg.grad`, it runs as it is.
 
     Args:
         function: a step such as forward, backward and update; or leave it out, as a decorator with arguments.

@@ -102,7 +102,7 @@ def told(thing: Any) -> Any:
 _BITS = ((int, int.__index__), (float, float.hex), (complex, complex.__repr__))
 
 
-def contents(things: Iterable[Any], asked: Container[str] | None) -> list[Any]:
+def contents(things: Iterable[Any], asked: Container[str] | None) -> list[_Inside]:
     """What is inside those that anybody can change without a word: containers, objects, small arrays.
 
     Of objects whose classes are all the user's, only the attributes of the names asked for matter, where these are

@@ -10,6 +10,7 @@ from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from tinygrad_bn import mode
+from tinygrad_bn.capturing.holding import PLAIN, Holding, attributes
 from tinygrad_bn.capturing.keys import OURS, contents, is_open, own, tells, told, users_classes
 from tinygrad_bn.capturing.observing import Observer, content, names
 from tinygrad_bn.names import arguments
@@ -59,6 +60,10 @@ class Surroundings:
                 return False
         return not self._open or contents(self._open, self.asked) == self._inside
 
+    def inside(self) -> list[Any]:
+        """What containers and objects among it held when they were looked into."""
+        return [value for inside in self._inside for value in inside.values]
+
     def _look(self) -> list[Any]:
         found = [table.get(name) for table, name in self._variables.values()]
         for function in self._functions:
@@ -107,8 +112,8 @@ class Surroundings:
             self._open.append(thing)
         if tells(kind) or issubclass(kind, Tensor):
             self.things.append(thing)
-        attributes = [value for value in own(thing).values() if issubclass(type(value), _FUNCTIONS)]
-        return [kind, *_wrapped(thing), *attributes]
+        functions = [value for value in own(thing).values() if issubclass(type(value), _FUNCTIONS)]
+        return [kind, *_wrapped(thing), *functions]
 
 
 _FUNCTIONS = (FunctionType, MethodType, partial)
@@ -153,10 +158,10 @@ _NOTES = ("counters", "_checks", "_agreements", "_settled")
 
 
 class Settings:
-    """The attributes of the modules, optimizers and the like that a step met, as they were then.
+    """The attributes of the modules, optimizers and the like that a step met, and of those that these hold, as then.
 
     Attributes that a thing lists as its `counters` do not matter: they change whenever it runs. Looking is skipped as
-    long as nobody has set an attribute of any of them.
+    long as nobody has set an attribute of any of them, but for the lists and dicts that modules and the like lie in.
     """
 
     def __init__(
@@ -165,13 +170,11 @@ class Settings:
         gradients: Sequence[tuple[Tensor | int, bool]] = (),
         facts: Sequence[tuple[Callable[[], Any], Any]] = (),
     ) -> None:
-        met = [thing for thing in around.things if tells(type(thing))]
-        met += [value for thing in met for value in _attributes(thing).values() if tells(type(value))]
-        asked = [*around.things, *(value for thing in met for value in own(thing).values())]
+        self._holding = Holding([*around.things, *around.inside()])
+        self._things = self._holding.things
+        asked = [*around.things, *(value for thing in self._things for value in own(thing).values())]
         self._tensors = list({id(each): each for each in asked if issubclass(type(each), Tensor)}.values())
-        rules = [rule for tensor in self._tensors for rule in _rules(tensor)]
-        met += [rule for rule in rules if tells(type(rule))]
-        self._things = list({id(thing): thing for thing in met}.values())
+        self._holding.follow(rule for tensor in self._tensors for rule in _rules(tensor))
         self._gradients, self._facts = gradients, facts
         self._around = around
         self._epoch = mode.epoch()
@@ -187,7 +190,7 @@ class Settings:
         for fact, answer in self._facts:
             if fact() != answer:
                 return False
-        if not self._around.hold():
+        if not (self._holding.is_same() and self._around.hold()):
             return False
         if self._epoch != mode.epoch():
             epoch = mode.epoch()
@@ -206,32 +209,22 @@ class Settings:
         return [*(looked for _, looked in self._seen.values()), rules]
 
     def _looked_at(self, thing: Any) -> tuple[type, dict[str, Any]]:
-        kind, attributes = type(thing), _attributes(thing).items()
-        held = {name: _held(value) for name, value in attributes if self._is_read(kind, name, value)}
-        return kind, {**held, **_modes(thing)}
+        kind = type(thing)
+        read = {name: value for name, value in attributes(thing).items() if self._is_read(kind, name, value)}
+        return kind, {**{name: _held(value) for name, value in read.items()}, **_modes(thing)}
 
     def _is_read(self, kind: type, name: str, value: Any) -> bool:
         """Whether an attribute may be read in the step: not a number or a string that neither the user nor we know."""
         asked = self._around.asked
-        return type(value) not in _PLAIN or asked is None or name in asked or name in _named_by_us(kind)
-
-
-_PLAIN = {int, float, bool, str, type(None)}
+        return type(value) not in PLAIN or asked is None or name in asked or name in _named_by_us(kind)
 
 
 def _at_a_glance(thing: Any) -> list[Any]:
     """The objects by which `_looked_at` tells what a thing holds: while these are the same, so is that."""
     seen: list[Any] = [type(thing)]
-    for name, value in _attributes(thing).items():
+    for name, value in attributes(thing).items():
         seen += (name, list, len(value), *value) if issubclass(type(value), list) else (name, value)
     return [*seen, *_modes(thing).values()]
-
-
-def _attributes(thing: Any) -> dict[str, Any]:
-    """What a thing holds, but for the attributes that change whenever a module runs, as its class lists them."""
-    counters = getattr(type(thing), "counters", ())
-    counting = counters if type(counters) is tuple else ()
-    return {name: value for name, value in own(thing).items() if name not in counting}
 
 
 def _modes(thing: Any) -> dict[str, Any]:

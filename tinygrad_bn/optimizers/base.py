@@ -65,6 +65,7 @@ class Optimizer(names.Answering):
     learning_rate = LearningRate()
     weight_decay = Rate(optional=True)
     clipvalue, clipnorm, global_clipnorm = Limit(), Limit(), Limit()
+    counters = ("_paths",)  # what a captured step does not look at
 
     def __init__(
         self,
