@@ -4,8 +4,12 @@ import gc
 import sys
 
 
-def interrupted(action, moment):
-    """Whether an interrupt came into action(), before the bytecode of this number; 0 lets it run to its end."""
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def interrupted(action, moment, interrupt=interrupt):
+    """Whether action() was interrupted, before the bytecode of this number; 0 lets it run to its end."""
     came = []
 
     def trace(frame, event, arg):
@@ -13,7 +17,7 @@ def interrupted(action, moment):
         if event == "opcode":
             came.append(None)
             if len(came) == moment:
-                raise KeyboardInterrupt
+                interrupt()
         return trace
 
     before = sys.gettrace()

@@ -138,6 +138,63 @@ def test_a_training_that_was_stopped_early_stays_stopped(tmp_path):
     np.testing.assert_equal(again, whole)
 
 
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("then", [True, False])
+def test_an_epoch_goes_on_in_the_order_in_which_it_was_begun_and_the_next_as_is_said_now(first, then, tmp_path):
+    path, seen = tmp_path / "model.npz", []
+
+    class Sees(tg.layers.Layer):
+        def forward(self, x):
+            if self.training:
+                seen.append(x[:, 0].tolist())
+            return x
+
+    def fit(model, shuffle, *callbacks, epochs=3):
+        rows = np.arange(60.0).repeat(5).reshape(60, 5)
+        settings = {"batch_size": 20, "shuffle": shuffle, "executor": "eager", "verbose": 0}
+        model.fit(rows, LABELS[:60], epochs=epochs, callbacks=callbacks, **settings)
+
+    def orders():
+        return np.reshape(seen, (3, 60)).tolist()
+
+    def new():
+        seen.clear()
+        tg.set_random_seed(0)
+        return compiled(tg.Sequential([Sees(input_shape=(5,)), tg.layers.Dense(2)]))
+
+    model = new()
+    for epochs, shuffle in enumerate([first, then, then], 1):
+        fit(model, shuffle, epochs=epochs)
+        model.save(path, training_state=True)
+        model.load(path, training_state=True)
+    whole = orders()
+    model = new()
+    for killed, shuffle in ((1, first), (4, then)):  # in the first epoch, and in the next
+        with pytest.raises(Killed):
+            fit(model, shuffle, KillAfter(killed))
+        model.save(path, training_state=True)
+        tg.set_random_seed(99)
+        model.load(path, training_state=True)
+    fit(model, then)
+    assert orders() == whole
+    assert [order == sorted(order) for order in whole] == [not first, not then, not then]
+
+
+def test_a_state_that_is_saved_before_the_first_batch_of_an_epoch_keeps_its_order(tmp_path):
+    path = tmp_path / "model.npz"
+
+    class Saves(Callback):
+        def on_train_batch_begin(self, batch):
+            if self.model.optimizer.iterations == 3:
+                self.model.save(path, training_state=True)
+
+    model = new_model()
+    whole = outcome(model, model.fit(X, LABELS, epochs=3, callbacks=Saves(), verbose=0))
+    tg.set_random_seed(99)
+    model = tg.models.load(path, training_state=True)
+    np.testing.assert_equal(outcome(model, model.fit(X, LABELS, epochs=3, verbose=0)), whole)
+
+
 def test_what_was_saved_after_fit_goes_on_too(tmp_path):
     def trained(*parts, through=None):
         model = new_model()

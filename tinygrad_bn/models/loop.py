@@ -12,14 +12,17 @@ import numpy as np
 from tinygrad_bn.callers import warn
 from tinygrad_bn.models.data import batches
 from tinygrad_bn.models.history import History
+from tinygrad_bn.models.interrupts import held
 from tinygrad_bn.models.listening import Callback
 from tinygrad_bn.models.position import Position, new_averages
 from tinygrad_bn.models.progress import ProgressBar, progress
 from tinygrad_bn.ops import generator
+from tinygrad_bn.saving import as_it_stands
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tinygrad_bn.models.averages import Averages
     from tinygrad_bn.models.data import Examples
     from tinygrad_bn.models.model import Model
 
@@ -43,13 +46,13 @@ class Training:
         self.model, self.step, self.data, self.validation = model, step, data, validation
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.callbacks, self.executor = callbacks, executor
-        self._begun: NDArray[np.int64] | None = None
         self._told = False
 
     def run(self, history: History, position: Position, epochs: int) -> None:
         """Train. However it ends, the model is then in inference mode and the callbacks know that it is over.
 
         Only an error before the first step has been taken leaves the modes, the history and the position as they were.
+        An interrupt comes between batches, or while the model is validated.
         """
         model, self.position = self.model, position
         position.data = [len(self.data[0]), self.batch_size]
@@ -60,8 +63,8 @@ class Training:
             *((model, name, getattr(model, name)) for name in ("history", "_position")),
             *((module, "training", module.training) for module in model.modules()),
         ]
-        model.history, model._position, model.stop_training = history, position, False
-        with ExitStack() as ending:  # the last that was put on it comes first; all come, even where one fails
+        with held() as self._interrupts, ExitStack() as ending:  # the last on it comes first; all do, even if one fails
+            model.history, model._position, model.stop_training = history, position, False
             ending.callback(position.told, model)
             for callback in reversed(self.callbacks):
                 ending.callback(callback.on_train_end)
@@ -70,7 +73,7 @@ class Training:
             with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
                 for callback in self.callbacks:
                     callback.on_train_begin()
-                self._begun = position.resume(model)
+                position.resume(model)
                 position.running = True
                 while position.epoch < epochs and not model.stop_training:
                     self._epoch(position.epoch)
@@ -103,7 +106,8 @@ class Training:
         logs = self._learned()
         self._tell_of(logs["loss"], epoch)
         if self.validation is not None:
-            measured = self.model.measure(self.validation, self.batch_size, self.executor)
+            with self._interrupts.let_through():
+                measured = self.model.measure(self.validation, self.batch_size, self.executor)
             logs |= {f"val_{name}": value for name, value in measured.items()}
         position = self.position
         position.epoch, position.batch, position.averages = epoch + 1, 0, None
@@ -122,10 +126,8 @@ class Training:
 
     def _learned(self) -> dict[str, float]:
         """Learn from every sample once; the averages are those of the batches as they were met."""
-        position, order = self.position, self._order()
-        if position.averages is None:
-            position.averages = new_averages(self.model)
-        averages = position.averages
+        model, position, interrupts = self.model, self.position, self._interrupts
+        averages, order = self._begun()
         openers, watchers = self._hooks("on_train_batch_begin"), self._hooks("on_train_batch_end")
         first = position.batch
         for batch, (x, y) in enumerate(batches(self.data, self.batch_size, order, first), first):
@@ -137,18 +139,22 @@ class Training:
             position.batch = batch + 1
             for watcher in watchers:
                 watcher(batch, averages)
-            if self.model.stop_training:
+            if model.stop_training:
                 break
+            if interrupts.came:
+                interrupts.let()
         return dict(averages)
 
-    def _order(self) -> NDArray[np.int64] | None:
-        """A new one, unless the epoch has begun already."""
-        begun, self._begun = self._begun, None
-        if begun is not None or not self.shuffle:
-            return begun
-        rng = self.position.own or generator()
-        self.position.order = rng.bit_generator.state
-        return rng.permutation(len(self.data[0]))
+    def _begun(self) -> tuple[Averages, NDArray[np.int64] | None]:
+        """The averages and the order of this epoch: new ones, unless it has begun already."""
+        position, rng = self.position, None
+        if position.averages is None:
+            rng = (position.own or generator()) if self.shuffle else None
+            position.averages = new_averages(self.model)
+            position.order = None if rng is None else rng.bit_generator.state
+        elif position.order is not None:
+            rng = as_it_stands(position.order)
+        return position.averages, None if rng is None else rng.permutation(len(self.data[0]))
 
     def _hooks(self, name: str) -> list[Callable[..., None]]:
         """Of those that have something to do there."""

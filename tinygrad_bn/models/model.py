@@ -100,6 +100,9 @@ class Model(Module):
     ) -> History:
         """Train on x and y; afterwards the model is in inference mode, even after an error or an interrupt.
 
+        Ctrl-C ends it after the present batch, or at once in validation, so that what is saved then can go on without
+        a hole. A second one, a handler of your own, or an error may leave a batch half done.
+
         Args:
             x: samples, of shape (n, ...).
             y: truths, of shape (n, ...).

@@ -29,9 +29,9 @@ class Position:
         epoch: how many have been completed.
         batch: how many steps of the next one have been taken.
         data: how many samples there are, and in batches of how many they come.
-        order: where the generator stood before the order of this epoch was drawn.
+        order: where the generator stood before the order of this epoch was drawn; None: the samples as they stand.
         own: the generator of the orders, if `fit` was given a seed.
-        averages: those of this epoch, while it lasts.
+        averages: those of this epoch, from its beginning to its end.
         callbacks: all that are told.
         running: whether `fit` is at work.
         pending: a state that was loaded, and that `fit` has not yet gone on from.
@@ -82,15 +82,15 @@ class Position:
             self.values = None
         self.shown = None if self.values is None else _digest(model.state_dict())
 
-    def resume(self, model: Model) -> NDArray[Any] | None:
-        """Go on from what was loaded, if anything was; returns the order of an epoch that has begun already.
+    def resume(self, model: Model) -> None:
+        """Go on from what was loaded, if anything was.
 
         Raises:
             SettingError: it does not fit this model or these data.
         """
         saved = self.pending
         if saved is None:
-            return None
+            return
         if saved["batch"] and saved["data"] != self.data:
             expected, came = (f"{samples} samples in batches of {size}" for samples, size in (saved["data"], self.data))
             raise SettingError(
@@ -109,7 +109,6 @@ class Position:
             callback.load_state_dict(saved["callbacks"].get(name, {}))
         model.stop_training = saved["stopped"]
         self.pending = None
-        return as_it_stands(self.order).permutation(self.data[0]) if self.batch and self.order is not None else None
 
 
 def started(before: Position | None, initial_epoch: int | None, epochs: int) -> Position:
