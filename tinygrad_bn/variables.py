@@ -56,7 +56,10 @@ class Variable(Tensor):
             DtypeError: `data` is floating and this is not, or `where` is not made of truths.
         """
         name, own = self.name or "assign", self.value
-        value = data.value if isinstance(data, Tensor) else as_array(data, None, name, np.float64)
+        if type(data) is np.ndarray:
+            value = data
+        else:
+            value = data.value if isinstance(data, Tensor) else as_array(data, None, name, np.float64)
         if value.shape != own.shape and value.ndim:
             raise ShapeError(f"{name} expects values of shape {own.shape}; got {value.shape}")
         if value.dtype is not own.dtype and not np.can_cast(value.dtype, own.dtype, "same_kind"):

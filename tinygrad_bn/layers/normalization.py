@@ -203,8 +203,7 @@ class BatchNormalization(_Normalization):
         finite = np.isfinite(new_variance).reshape(self._shape)  # it is not where the mean is not
         share = constants.number(1 - self.momentum, mean.dtype)
         for average, old, new in ((self.moving_mean, mean, new_mean), (self.moving_variance, variance, new_variance)):
-            moved = old + share * (new.reshape(self._shape) - old)
-            average.assign(moved, type(self).__name__, where=finite)
+            average.assign(old + share * (new.reshape(self._shape) - old), type(self).__name__, where=finite)
 
 
 class LayerNormalization(_Normalization):
