@@ -245,3 +245,17 @@ def test_every_named_function_is_in_the_module_of_activations():
     functions = {name for name, function in layers.activations.FUNCTIONS.items() if function is not None}
     assert functions - {"exponential", "swish"} == set(dir(tg.activations)) - {"get"}
     assert tg.activations.get("swish") is tg.activations.silu
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.3, 1 / 3, 1e8, -3e8])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_slope_of_a_leaky_rectifier_is_1_or_alpha_to_the_last_bit(alpha, dtype):
+    x = np.array([-2, -1e-3, 0, 1e-3, 2], dtype)
+    expected = np.where(x > 0, 1, dtype(alpha))
+    np.testing.assert_array_equal(tg.grad(lambda x: tg.leaky_relu(x, alpha).sum())(x), expected)
+    np.testing.assert_array_equal(tg.grad(lambda x: tg.prelu(x, np.array([alpha], dtype)).sum())(x), expected)
+
+
+def test_gradcheck_sees_that_a_slope_which_no_value_meets_changes_nothing():
+    layer = layers.PReLU("random_normal", input_shape=4)
+    assert tg.gradcheck(layer, np.random.default_rng(0).uniform(0.5, 1.0, (3, 4)), order=2)

@@ -61,7 +61,8 @@ def _leaking(x: Array, alpha: Array) -> Array:
 
 def _slope(x: Array, alpha: Array) -> Array:
     """1 where x > 0, else alpha."""
-    return alpha + (1.0 - alpha) * (x > 0).astype(x.dtype)  # 1 - 2 is 255 among integers of 8 bits without a sign
+    above = (x > 0).astype(x.dtype)
+    return above + alpha * (1.0 - above)  # exactly those two, which alpha + (1 - alpha) is not
 
 
 @primitive(
