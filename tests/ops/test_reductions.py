@@ -1,5 +1,7 @@
 """Reductions of nothing, of one value and of numbers: they too have memory and a graph of their own."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,16 @@ def test_what_is_no_axis_is_refused_whatever_was_asked_before(function, axis):
             assert function(x, axis=right).shape == x.shape[:1]
         with pytest.raises(DtypeError, match="settings of their types"):
             function(x, axis=axis)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [16, 32, 33, 128])
+def test_a_mean_of_rows_or_columns_is_their_sum_divided_by_their_number(n, dtype):
+    x = np.random.default_rng(n).standard_normal((n, n)).astype(dtype)
+    for axis, keepdims in itertools.product((0, 1, -1), (False, True)):
+        mean = tg.mean(x, axis, keepdims)
+        np.testing.assert_array_equal(mean, tg.sum(x, axis, keepdims) / dtype(n))
+        assert (mean.dtype, mean.shape) == (dtype, x.mean(axis, keepdims=keepdims).shape)
 
 
 def test_the_gradient_of_a_mean_over_many_values_is_the_same_share_for_each():

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import lru_cache, partial
+from operator import methodcaller
+from typing import Any
 
 import numpy as np
 
 from tinygrad_bn.domains import Case, boolean, distinct, interval
 from tinygrad_bn.errors import AxisError
 from tinygrad_bn.ops.arithmetic import astype, maximum
-from tinygrad_bn.ops.constants import full_like, number, ones
+from tinygrad_bn.ops.constants import full, full_like, number, ones
 from tinygrad_bn.ops.dtypes import factors, floats
 from tinygrad_bn.ops.elementary import exp
 from tinygrad_bn.ops.shape import concatenate, copy, flip
@@ -92,49 +94,38 @@ def summed(x: Array, axis: Axis, keepdims: bool) -> Array:
     Along a long one the product would round more than NumPy's sum does. A narrow matrix goes to a BLAS's kernels for
     few columns, and OpenBLAS's reported, of finite numbers, that one of them was invalid.
     """
-    product = _product_with_ones(x, axis, keepdims)
-    return np.add.reduce(x, axis=axis, keepdims=keepdims) if product is None else product.sums(x)
+    single = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
+    product = _product(x.shape, single, x.dtype, keepdims, False, type(x) is _ndarray) if type(single) is int else None
+    return np.add.reduce(x, axis=axis, keepdims=keepdims) if product is None else product(x)
 
 
+_ndarray = np.ndarray
 _NARROW = 9
 _LONG = 4096
 
 
-class _WithOnes(NamedTuple):
-    """How the rows or columns of a matrix are summed by a product.
-
-    Attributes:
-        ones: what the matrix is multiplied by: a vector, or a matrix where the axis is kept.
-        of_columns: whether columns are summed.
-        length: how many numbers there are in each sum.
-    """
-
-    ones: Array
-    of_columns: bool
-    length: Array
-
-    def sums(self, x: Array) -> Array:
-        if self.of_columns:
-            return self.ones.dot(x) if type(x) is np.ndarray else np.dot(self.ones, x)  # a method is called faster
-        return x.dot(self.ones)
-
-
-def _product_with_ones(x: Array, axis: Axis, keepdims: bool) -> _WithOnes | None:
-    """The product that sums x over `axis`; None where NumPy's sum is better."""
-    single = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
-    return _with_ones(x.shape, single, x.dtype, keepdims) if type(single) is int else None
-
-
 @lru_cache(maxsize=256)
-def _with_ones(shape: tuple[int, ...], axis: int, dtype: np.dtype[Any], keepdims: bool) -> _WithOnes | None:
+def _product(
+    shape: tuple[int, ...], axis: int, dtype: np.dtype[Any], keepdims: bool, of_shares: bool, of_array: bool
+) -> Callable[[Array], Array] | None:
+    """What sums the rows or columns of a matrix by a product; None where NumPy's sum is better.
+
+    With `of_shares` it averages them; `of_array` it may call a method, which is faster than a function.
+    """
     if len(shape) != 2 or dtype.char not in "fd" or axis not in (0, 1, -1):
         return None
-    of_columns = axis == 0
-    length = shape[0] if of_columns else shape[1]
-    if shape[0] < _NARROW or shape[1] < _NARROW or length > _LONG:
+    length = shape[axis]
+    if min(shape) < _NARROW or length > _LONG:
         return None
-    matrix = (1, length) if of_columns else (length, 1)
-    return _WithOnes(ones(matrix if keepdims else length, dtype), of_columns, number(length, dtype))
+    exact = of_shares and length.bit_count() == 1  # 1 / n of a power of 2 rounds nothing
+    kept = (1, length) if axis == 0 else (length, 1)
+    weights = full(kept if keepdims else length, dtype, 1 / length if exact else 1)
+    by_columns = weights.dot if of_array else partial(np.dot, weights)
+    total: Callable[[Array], Array] = by_columns if axis == 0 else methodcaller("dot", weights)
+    if not of_shares or exact:
+        return total
+    n = number(length, dtype)
+    return lambda x: total(x) / n
 
 
 _wide = (Case((9, 10), axis=0), Case((9, 10), axis=-1), Case((9, 10), axis=0, keepdims=True))
@@ -194,9 +185,10 @@ def spread_to(g: Array, x: Array) -> Array:
 @primitive(label="mean axis={axis}", cases=(*axis_cases, *_wide), expects=not_empty)
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """sum(x) / n over the n values along `axis`, which `keepdims` leaves behind with length 1."""
-    product = _product_with_ones(x, axis, keepdims)
+    single = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
+    product = _product(x.shape, single, x.dtype, keepdims, True, type(x) is _ndarray) if type(single) is int else None
     if product is not None:
-        return product.sums(x) / product.length
+        return product(x)
     x = floats(x)
     if x.dtype.char == "e":  # float16, whose sums would soon be too large, or too coarse to grow
         sums = np.add.reduce(x, axis=axis, dtype=np.float32, keepdims=keepdims)
