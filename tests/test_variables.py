@@ -123,6 +123,21 @@ def test_what_was_read_does_not_change_with_the_next_update(show, read):
     np.testing.assert_array_equal(read(show(w)), 0)
 
 
+@pytest.mark.parametrize(("count", "chosen"), [(n, i) for n in range(1, 5) for i in range(n)])
+def test_a_result_that_is_an_argument_itself_knows_of_its_updates(count, chosen):
+    @tg.primitive
+    def picked(*arrays, position):
+        return arrays[position]
+
+    picked.defvjp_each(lambda i, g, y, *arrays, position: g * (i == position))
+    weights = [parameter() for _ in range(count)]
+    y = tg.square(picked(*weights, position=chosen))
+    assert y.source[1][0].value is weights[chosen].value
+    weights[chosen].assign(0.0)
+    with pytest.raises(StaleGraphError, match="assign"):
+        y.sum().backward()
+
+
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
 @pytest.mark.parametrize("original", [parameter(), parameter(trainable=False), State([1, 2], name="count")])
 def test_copies_keep_name_and_bit_and_live_their_own_life(duplicate, original):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ContextDecorator, contextmanager, nullcontext
+from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
@@ -195,10 +195,6 @@ def frozen_state() -> Iterator[None]:
             yield
     finally:
         journal.undo()
-
-
-NOTHING_TO_UNDO: Final = nullcontext()
-"""In the place of `undone_on_error()`, which copies what is updated, where nothing fails after an update."""
 
 
 @contextmanager

@@ -161,15 +161,18 @@ class State(Variable):
         return False
 
 
+_TRUTHS = np.dtype(np.bool)
+
+
 def _mask(where: Any, own: NDArray[Any], name: str) -> Any:
     """The truths of `where`, if they go with the values `own` of the variable `name`. Raises as `assign`."""
     places = where.value if isinstance(where, Tensor) else where
     dtype = getattr(places, "dtype", None)
-    if dtype != np.bool:
+    if dtype != _TRUTHS:
         raise DtypeError(f"{name} expects where to be an array of truths; got {dtype or type(places).__name__}")
     if places.shape != own.shape:
         raise ShapeError(f"{name} expects where to have the shape {own.shape}; got {places.shape}")
-    return places.copy() if own.dtype == np.bool else places  # it may show `own`, and is read while that is written
+    return places.copy() if own.dtype == _TRUTHS else places  # it may show `own`, and is read while that is written
 
 
 def written(variables: Iterable[Variable], writer: str) -> None:

@@ -14,6 +14,7 @@ from tinygrad_bn.locks import new_lock
 from tinygrad_bn.mode import F, current, using
 from tinygrad_bn.names import checked
 from tinygrad_bn.ops.constants import ones
+from tinygrad_bn.primitives import Array
 from tinygrad_bn.tensors import Tensor, fitting
 
 
@@ -30,7 +31,7 @@ def no_grad(function: Any = None) -> Any:
 
 def backward(output: Tensor, gradient: Any = None, create_graph: bool = False) -> None:
     """See `Tensor.backward`, which calls this."""
-    if not output.requires_grad:
+    if not output._wanted:
         raise RuntimeError("backward expects a Tensor made from one with requires_grad=True; nothing here asks for it")
     found = sweep([output], [gradient], None, create_graph)
     if not found:
@@ -40,9 +41,9 @@ def backward(output: Tensor, gradient: Any = None, create_graph: bool = False) -
         for leaf in found:
             recorder.gradient(leaf, read=True)
     with _accumulating:
-        sums = [g if leaf._grad is None else leaf._grad + g for leaf, g in found.items()]
-        for leaf, total in zip(found, sums, strict=True):  # only now: a failure leaves every gradient as it was
-            leaf._grad = total  # it fits: the pullback has seen to that
+        found.update({leaf: leaf._grad + g for leaf, g in found.items() if leaf._grad is not None})
+        for leaf, g in found.items():  # only now: a failure leaves every gradient as it was
+            leaf._grad = g  # it fits: the pullback has seen to that
 
 
 _accumulating = new_lock(sys.modules[__name__], "_accumulating")
@@ -106,18 +107,22 @@ def sweep(
     outputs: Sequence[Tensor], cotangents: Sequence[Any], inputs: Iterable[Tensor] | None, create_graph: bool
 ) -> dict[Tensor, Tensor]:
     """The pullback from Tensors to Tensors."""
-    seeds = [_seed(output, cotangent) for output, cotangent in zip(outputs, cotangents, strict=True)]
-    if create_graph or current().recorder is not None:  # a recorder wants to see the sweep too
+    on_tensors = create_graph or current().recorder is not None  # a recorder wants to see the sweep too
+    seeds = [_seed(output, cotangent, on_tensors) for output, cotangent in zip(outputs, cotangents, strict=True)]
+    if on_tensors:
         with using(gradients=create_graph):
             return pullback(outputs, seeds, inputs, on_tensors=True)
-    found = pullback(outputs, [seed.value for seed in seeds], inputs, on_tensors=False)
+    found = pullback(outputs, seeds, inputs, on_tensors=False)
     return {tensor: Tensor(g if type(g) is np.ndarray else np.asarray(g)) for tensor, g in found.items()}
 
 
-def _seed(output: Tensor, cotangent: Any) -> Tensor:
-    """The cotangent to start from: as given, in the output's dtype, or 1 for a single element."""
-    if cotangent is None:
-        if output.size != 1:
-            raise ShapeError(f"a derivative starts from one element; got shape {output.shape}: give a cotangent too")
-        return Tensor(ones(output.shape, output.dtype))
-    return fitting(cotangent, output, "a cotangent", "output")
+def _seed(output: Tensor, cotangent: Any, on_tensors: bool) -> Array:
+    """The cotangent to start from, a Tensor or an array: as given, in the output's dtype, or 1 for a single element."""
+    if cotangent is not None:
+        given = fitting(cotangent, output, "a cotangent", "output")
+        return given if on_tensors else given.value
+    value = output.value
+    if value.size != 1:
+        raise ShapeError(f"a derivative starts from one element; got shape {value.shape}: give a cotangent too")
+    one = ones(value.shape, value.dtype)
+    return Tensor(one) if on_tensors else one

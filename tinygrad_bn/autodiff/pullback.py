@@ -13,7 +13,7 @@ from tinygrad_bn import ops
 from tinygrad_bn.autodiff.overwritten import Overwritten
 from tinygrad_bn.errors import GradientError
 from tinygrad_bn.mode import current
-from tinygrad_bn.ops.reductions import without_leading
+from tinygrad_bn.ops.reductions import summed
 from tinygrad_bn.primitives import Array, Primitive
 from tinygrad_bn.tensors import Tensor
 from tinygrad_bn.tensors.graph import arguments
@@ -80,10 +80,8 @@ def _fitted(g: Array, value: NDArray[Any], primitive: Primitive[Any], on_tensors
     """
     if on_tensors and not isinstance(g, Tensor):
         raise GradientError(f"a rule of {primitive.__name__} takes the values out of Tensors: {g!r:.60}")
-    if type(g) is np.ndarray and g.dtype is value.dtype:
-        leading = g.ndim - value.ndim
-        if g.shape[leading:] == value.shape:
-            return without_leading(g, leading)  # nearly always
+    if type(g) is np.ndarray and g.dtype is value.dtype and g.shape[1:] == value.shape:
+        return summed(g, 0, False)  # nearly always
     if isinstance(g, (int, float, np.generic)):
         g = np.asarray(g)
     if not (isinstance(g, _ARRAYS) and g.dtype.kind in "fiub" and _is_repeated(value.shape, g.shape)):

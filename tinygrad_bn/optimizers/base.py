@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.clipping import Parameters, unpaired
-from tinygrad_bn.mode import NOTHING_TO_UNDO, changed, count, current, guard, undone_on_error, using
+from tinygrad_bn.mode import changed, count, current, guard, undone_on_error, using
 from tinygrad_bn.module.settings import natural
 from tinygrad_bn.optimizers.clipping import LIMITS, Clipping
 from tinygrad_bn.optimizers.penalties import regularized
@@ -185,7 +185,9 @@ class Optimizer(names.Answering):
         if recorder is not None:
             recorder.depends(known.__len__)  # it only grows, also by a step of the same run
         for parameter in known:
-            parameter.grad = None
+            if recorder is not None:
+                recorder.gradient(parameter, read=False)
+            parameter._grad = None
 
     def decays(self, parameter: Variable) -> bool:
         """Whether the weight decay is taken off this parameter."""
@@ -283,15 +285,25 @@ class Optimizer(names.Answering):
         return learned
 
     def _take(self, learned: Mapping[Parameter, Tensor], gradients: Any, step: Callable[..., None]) -> None:
-        late = current().recorder is not None or any(parameter._constraint is not None for parameter in learned)
-        with undone_on_error() if late else NOTHING_TO_UNDO:
-            with NOTHING_TO_UNDO if self.clipping is None else undone_on_error():
-                if self.clipping is not None:
-                    gradients, good = self.clipping(learned, gradients)
-                    if not guard(good):
-                        return
+        """Take a step; what is updated is undone where a constraint, or a recorder, may fail after that."""
+        late = current().recorder is not None or [each for each in learned if each._constraint is not None]
+        if late:
+            with undone_on_error():
+                self._carry_out(learned, gradients, step)
+        else:
+            self._carry_out(learned, gradients, step)
+
+    def _carry_out(self, learned: Mapping[Parameter, Tensor], gradients: Any, step: Callable[..., None]) -> None:
+        """Clip, regularize, let `step` update, and count, unless the gradients are such that the step is skipped."""
+        if self.clipping is None:
+            gradients = regularized(learned, gradients)
+        else:
+            with undone_on_error():
+                gradients, good = self.clipping(learned, gradients)
+                if not guard(good):
+                    return
                 gradients = regularized(learned, gradients)
-            step(tuple(learned), gradients)
+        step(tuple(learned), gradients)
         count(self._numbers.counter)
 
     def _text(self, slots: int, names: tuple[str, ...], decays: bool, parameter: Array, *others: Array) -> Any:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def regularized(parameters: Collection[Parameter], gradients: Sequence[Array]) -> Sequence[Array]:
     """The gradients of these parameters, arrays or Tensors, with the derivatives of the penalties."""
-    if all(parameter._regularizer is None for parameter in parameters):
+    if not [parameter for parameter in parameters if parameter._regularizer is not None]:
         return gradients
     return [
         gradient if parameter.regularizer is None else _sum(gradient, slope(parameter))

@@ -13,7 +13,7 @@ from tinygrad_bn.capturing.inplace import InPlace
 from tinygrad_bn.capturing.keys import users_classes
 from tinygrad_bn.capturing.observing import Observer
 from tinygrad_bn.capturing.surroundings import Settings, Surroundings
-from tinygrad_bn.mode import NOTHING_TO_UNDO, undone_on_error
+from tinygrad_bn.mode import undone_on_error
 from tinygrad_bn.optimizers.penalties import constrained
 from tinygrad_bn.variables import Parameter, Variable, side_by_side, written
 
@@ -47,14 +47,21 @@ class StepInPlace:
         """Overwrite these, from their gradients."""
         if self._around is not None and not self._around.hold():
             self.clear()
-        if self._moves != Variable.moves or learned not in self._plans:
-            self._plan(learned)
-        with undone_on_error() if self._runs_text else NOTHING_TO_UNDO:
-            for update in self._plans[learned]:
-                update.run(gradients, self.optimizer._name)
+        plan = self._plans.get(learned) if self._moves == Variable.moves else None
+        if plan is None:
+            plan = self._plan(learned)
+        if self._runs_text:
+            with undone_on_error():
+                self._run(plan, gradients)
+        else:
+            self._run(plan, gradients)
         for parameter in learned:
             if parameter._constraint is not None:
                 parameter.assign(constrained(self.optimizer, parameter, parameter.value), self.optimizer._name)
+
+    def _run(self, plan: list[Update], gradients: Sequence[NDArray[Any]]) -> None:
+        for update in plan:
+            update.run(gradients, self.optimizer._name)
 
     def clear(self) -> None:
         """The text has changed, or what it works on."""
@@ -62,11 +69,11 @@ class StepInPlace:
         self._plans.clear()
         self._around = None
 
-    def _plan(self, learned: tuple[Parameter, ...]) -> None:
-        """Find the updates that make up a step; they are good until the text changes or a variable is moved."""
+    def _plan(self, learned: tuple[Parameter, ...]) -> list[Update]:
+        """The updates that make up a step; they are good until the text changes or a variable is moved."""
         if self._around is None and users_classes(type(self.optimizer)):
             ran = Observer(self._found)
-            found = ran(learned)
+            found: list[Update] = ran(learned)
             self._around = Settings(Surroundings(ran, [self.optimizer]))  # and what its text looks up
         else:
             found = self._found(learned)
@@ -75,6 +82,7 @@ class StepInPlace:
             self._moves = Variable.moves
         self._plans[learned] = found
         self._runs_text = any(rule.copies for rule in self._rules.values())  # NumPy's calls in place do not fail
+        return found
 
     def _found(self, learned: tuple[Parameter, ...]) -> list[Update]:
         return [

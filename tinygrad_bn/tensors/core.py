@@ -129,7 +129,9 @@ class Tensor(Visible, Methods):
         result.value = value if type(value) is _ndarray else primitive.as_array(value)
         result.serial = next_serial()
         result._grad = result.version = None
-        if version is not None:
+        if version is not None and (
+            value.base is not None or value is values[0] or value is values[-1] or len(values) > 2
+        ):
             _share_version(result, args)
         result.activation = (primitive, args, params) if primitive.keeps_logits else None
         result._wanted = wanted = wanted and mode.gradients and primitive.differentiable
