@@ -408,7 +408,7 @@ def refused(path, reason):
         (
             [dense(3), LayerNormalization(dtype=np.float64), bn()],
             "layers.3",
-            'add of LayerNormalization "layers.2" comes',
+            'scale_and_shift of LayerNormalization "layers.2" comes',
         ),
     ],
 )

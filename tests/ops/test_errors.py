@@ -22,6 +22,8 @@ BROKEN = [
     ("matmul(M, 2.0)", ShapeError, "matmul expects", "float64 of shape ()"),
     ("affine(M, M, V)", ShapeError, "affine expects x of shape (..., n), kernel of shape (n, m)", "(3, 4)"),
     ("affine(M[:1], np.ones((4, 2)), np.ones((3, 2)))", ShapeError, "affine expects", "bias of shape (m,)", "(3, 2)"),
+    ("scale_and_shift(V, M, V)", ShapeError, "scale_and_shift expects gamma and beta that can be repeated", "(3, 4)"),
+    ("scale_and_shift(M[:1], np.ones((3, 1)), 0.0)", ShapeError, "scale_and_shift expects gamma", "(1, 4)", "(3, 1)"),
     ("power(np.array([2]), -1)", ShapeError, "power expects", "no negative powers", "int64 of shape (1,)"),
     ("reshape(M, (5, 2))", ShapeError, "reshape expects", "as many elements", "shape=(5, 2)"),
     ("reshape(M, (-1, -1))", ShapeError, "reshape expects", "(-1, -1)"),

@@ -20,7 +20,10 @@ Kind = Literal["linear", "join", "elementwise", "mixing"]
 
 _age = attrgetter("serial")
 _PRODUCTS = (ops.matmul, ops.affine, contract)
-_LINEAR = (ops.add, ops.subtract, ops.multiply, ops.negative, ops.reshape, ops.transpose, ops.astype, ops.copy)
+_LINEAR = (
+    *(ops.add, ops.subtract, ops.multiply, ops.scale_and_shift, ops.negative),
+    *(ops.reshape, ops.transpose, ops.astype, ops.copy),
+)
 _MIXING = (ops.softmax, ops.log_softmax)
 _ELEMENTWISE = tuple(f"tinygrad_bn.ops.{module}" for module in ("activations", "arithmetic", "elementary"))
 

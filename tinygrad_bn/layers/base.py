@@ -17,6 +17,27 @@ from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import Parameter, Rule
 
 
+class _Awaited:
+    """Stands in a class for what its layers do not have from the beginning."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, layer: Any, owner: type) -> Any:
+        if layer is None:
+            raise AttributeError(f"{owner.__name__} has {self.name!r} in its layers alone", name=self.name, obj=owner)
+        return layer._awaited(self.name)
+
+
+def made_by_build() -> Any:
+    """Declares an attribute that `build` makes: who asks for it before has it built, or is told why it is not there.
+
+    A class with a `build` of a user's need not declare: it has a `__getattr__` that asks the same of all names. In all
+    classes that would slow down every look at an attribute, before Python 3.12.
+    """
+    return _Awaited()
+
+
 class Layer(Module):
     """A module that learns the shape of its inputs, and so of its parameters, at its first call.
 
@@ -34,6 +55,7 @@ class Layer(Module):
         built: whether it has its parameters.
     """
 
+    dtype: np.dtype[Any] = made_by_build()  # or before: whoever has not called the constructor is told here
     batch_shape: Shape | None = None
     built: bool = False
     _checks: ClassVar = {"dtype": lambda layer, _, dtype: floating(layer, dtype)}
@@ -48,7 +70,13 @@ class Layer(Module):
         self._trainable = flag(self, "trainable", trainable)
         self.input_shape = input_shape
 
-    def __getattr__(self, name: str) -> Any:
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not cls.build.__module__.startswith("tinygrad_bn.") and not hasattr(cls, "__getattr__"):
+            cls.__getattr__ = Layer._awaited  # type: ignore[attr-defined]
+
+    def _awaited(self, name: str) -> Any:
+        """An attribute that is not there yet, once `build` has made it. Raises AttributeError, which says why, else."""
         own, shape, why = vars(self), self.batch_shape, ""
         if "input_shape" not in own:
             why = ": super().__init__() has not been called"
@@ -139,9 +167,10 @@ class Layer(Module):
         """`x` as an array or Tensor of the layer's dtype; the first one tells the input shape."""
         if not isinstance(x, (Tensor, np.ndarray)):
             x = as_array(x)
-        if x.dtype != self.dtype:
-            if x.dtype.kind not in "fiub":
-                raise self.error(DtypeError, f"expects real numbers; got {x.dtype}")
+        dtype = x.value.dtype if isinstance(x, Tensor) else x.dtype
+        if dtype is not self.dtype and dtype != self.dtype:
+            if dtype.kind not in "fiub":
+                raise self.error(DtypeError, f"expects real numbers; got {dtype}")
             x = x.astype(self.dtype)
         if not self.built:
             if x.ndim < len(self._axes_at_least) - 1:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_bn import initializers, ops
 from tinygrad_bn.errors import NotBuiltError, SettingError, ShapeError
-from tinygrad_bn.layers.base import Layer, positions
+from tinygrad_bn.layers.base import Layer, made_by_build, positions
 from tinygrad_bn.mode import current
 from tinygrad_bn.module import Shape, called
 from tinygrad_bn.module.settings import flag, number
@@ -17,7 +17,7 @@ from tinygrad_bn.ops import constants
 from tinygrad_bn.ops.statistics import moments
 from tinygrad_bn.streaming import pooled
 from tinygrad_bn.tensors import Tensor, as_array
-from tinygrad_bn.variables import State
+from tinygrad_bn.variables import Parameter, State
 
 
 class _Along(Layer):
@@ -50,11 +50,11 @@ class _Along(Layer):
             raise self.misfit(x)
         return x
 
-    def _spread(self, vector: Any) -> Any:
-        """A parameter or state in a shape that broadcasts with x."""
+    def _spread(self, *vectors: Any) -> tuple[Any, ...]:
+        """Parameters or states, or None, in a shape that broadcasts with x."""
         if len(self._axes) != 1 or self._axes[0] == len(self._kept) - 1:
-            return vector
-        return ops.reshape(vector, shape=self._kept)
+            return vectors
+        return tuple([None if vector is None else ops.reshape(vector, shape=self._kept) for vector in vectors])
 
 
 def _epsilon(layer: Any, name: str, value: Any) -> Any:
@@ -68,6 +68,8 @@ def _momentum(layer: Any, name: str, value: Any) -> Any:
 class _Normalization(_Along):
     """gamma * x_hat + beta, where gamma and beta have the lengths of x along `axis`."""
 
+    gamma: Parameter | None = made_by_build()
+    beta: Parameter | None = made_by_build()
     _checks: ClassVar = {"epsilon": _epsilon, "center": flag, "scale": flag}
     _settled = ("center", "scale", "beta_initializer", "gamma_initializer")
 
@@ -97,8 +99,11 @@ class _Normalization(_Along):
         super().build(input_shape)
 
     def _scaled(self, x_hat: Any) -> Any:
-        y = x_hat if self.gamma is None else self._spread(self.gamma) * x_hat
-        return y if self.beta is None else y + self._spread(self.beta)
+        gamma, beta = self._spread(self.gamma, self.beta)
+        if gamma is None or beta is None:
+            y = x_hat if gamma is None else gamma * x_hat
+            return y if beta is None else y + beta
+        return ops.scale_and_shift(x_hat, gamma, beta)
 
 
 class BatchNormalization(_Normalization):
@@ -130,6 +135,8 @@ class BatchNormalization(_Normalization):
     Reference: Ioffe and Szegedy (2015), Algorithms 1 and 2.
     """
 
+    moving_mean: State = made_by_build()
+    moving_variance: State = made_by_build()
     _checks: ClassVar = {"momentum": _momentum, "unbiased": flag, "statistics_frozen": flag}
 
     def __init__(
@@ -188,7 +195,7 @@ class BatchNormalization(_Normalization):
         shift = -self.moving_mean * slope
         if self.beta is not None:
             shift = shift + self.beta
-        return x * self._spread(slope) + self._spread(shift)
+        return ops.scale_and_shift(x, *self._spread(slope, shift))
 
     def _observe(self, x: Any, x_hat: Any) -> None:
         """Move the averages towards the statistics of this batch, except where those are not finite."""
@@ -250,6 +257,9 @@ class Normalization(_Along):
         NotBuiltError: at a call: neither has `adapt` been called, nor were the numbers given or loaded.
     """
 
+    mean: State = made_by_build()
+    variance: State = made_by_build()
+
     def __init__(
         self,
         axis: int | Sequence[int] | None = -1,
@@ -298,7 +308,7 @@ class Normalization(_Along):
             raise self.error(
                 NotBuiltError, "knows no mean and variance yet: call adapt(x) with the training data first"
             )
-        mean, scale = self._spread(self.mean), ops.maximum(self._spread(ops.sqrt(self.variance)), _LEAST_SCALE)
+        mean, scale = self._spread(self.mean, ops.maximum(ops.sqrt(self.variance), _LEAST_SCALE))
         return x * scale + mean if self.invert else (x - mean) / scale
 
     def _filled(self, numbers: Any) -> Any:

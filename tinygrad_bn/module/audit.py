@@ -18,7 +18,7 @@ from tinygrad_bn import ops
 from tinygrad_bn.errors import NotBuiltError, ShapeError
 from tinygrad_bn.module.observing import Observed, example, named
 from tinygrad_bn.tensors import Tensor
-from tinygrad_bn.tensors.graph import arguments, made, moved
+from tinygrad_bn.tensors.graph import arguments, made, moved, source
 from tinygrad_bn.variables import Parameter
 
 if TYPE_CHECKING:
@@ -262,10 +262,20 @@ def _roles(observed: Observed) -> dict[Parameter, str]:
     """gamma, beta and alpha: what scales and shifts a standardized signal, and the slopes of PReLU."""
     roles: dict[Parameter, str] = {}
     scaled = set(observed.made_by(ops.standardize))
-    for result in observed.made_by(ops.multiply, ops.add, ops.prelu):
-        inside = [moved(argument) for argument in arguments(result)]
-        role = {ops.multiply: "gamma", ops.add: "beta", ops.prelu: "alpha"}[made(result)]
-        if role == "alpha" or scaled & set(inside):
+    for result in observed.made_by(*_ROLES):
+        primitive, args, _ = source(result)
+        inside = [moved(arg) if isinstance(arg, Tensor) else None for arg in args]
+        if primitive is ops.prelu or scaled & set(inside):
             scaled.add(result)
-            roles.update((each, role) for each in inside if isinstance(each, Parameter))
+            named = zip(inside, _ROLES[primitive], strict=True)
+            roles.update((each, role) for each, role in named if role and isinstance(each, Parameter))
     return roles
+
+
+_ROLES: dict[Any, tuple[str, ...]] = {
+    ops.scale_and_shift: ("", "gamma", "beta"),
+    ops.multiply: ("gamma", "gamma"),
+    ops.add: ("beta", "beta"),
+    ops.prelu: ("", "alpha"),
+}
+"""What a parameter is called by its place among the arguments; none where the signal stands."""

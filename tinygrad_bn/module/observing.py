@@ -131,7 +131,7 @@ def shifts_of(x: Tensor) -> Iterator[Parameter]:
         tensor = pending.pop()
         if isinstance(tensor, Parameter):
             yield tensor
-        elif made(tensor) is ops.affine:
+        elif made(tensor) in (ops.affine, ops.scale_and_shift):
             pending += arguments(tensor)[-1:]
         elif made(tensor) in (ops.add, ops.subtract, *MOVES):
             pending += arguments(tensor)

@@ -114,6 +114,7 @@ from tinygrad_bn.ops.shape import (
 )
 from tinygrad_bn.ops.statistics import (
     norm,
+    scale_and_shift,
     standardize,
     std,
     var,
@@ -192,6 +193,7 @@ __all__ = [
     "reshape",
     "rint",
     "rrelu",
+    "scale_and_shift",
     "selu",
     "set_random_seed",
     "sigmoid",

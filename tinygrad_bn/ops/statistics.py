@@ -42,7 +42,7 @@ def _root(variance: Array, epsilon: float) -> Array:
 
 def _as_narrow_as(x: Array, *parts: Array) -> tuple[Array, ...]:
     """What `_moments` gave of x, in the dtype of x if that is float16."""
-    return tuple([part.astype(x.dtype) for part in parts]) if x.dtype.char == "e" else parts
+    return parts if x.dtype.char != "e" else tuple([part.astype(x.dtype) for part in parts])
 
 
 def _freedom(x: Array, axis: Axis, ddof: int) -> int:
@@ -198,6 +198,33 @@ def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: flo
     taken = residuals.kept(y)
     scale = taken[2] if taken else deviation(x, axis=axis, epsilon=epsilon)
     return (g - _mean(g, axis) - y * _mean(g * y, axis)) / scale
+
+
+@primitive(
+    label="scale and shift",
+    cases=(Case((5, 3), (3,), (3,)), Case((2, 3, 4), (3, 1), (3, 1)), Case((2, 3, 4), (3, 4), (1, 4))),
+    reference=lambda x, gamma, beta: gamma * x + beta,
+    expects="gamma and beta that can be repeated to the shape of x",
+)
+def scale_and_shift(x: Array, gamma: Array, beta: Array, /) -> Array:
+    """gamma * x + beta, which `standardize` leaves to be learned.
+
+    Raises:
+        ShapeError: gamma or beta would repeat x.
+
+    Reference: Ioffe and Szegedy (2015), Algorithm 1.
+    """
+    y = gamma * x + beta
+    if y.shape != x.shape:
+        raise ValueError
+    return y
+
+
+scale_and_shift.defvjp(
+    lambda g, y, x, gamma, beta: g * gamma,
+    lambda g, y, x, gamma, beta: g * x,
+    lambda g, y, x, gamma, beta: g,
+)
 
 
 def moments(x: Array, y: Array, *, axis: int | tuple[int, ...]) -> tuple[Array, ...]:

@@ -140,7 +140,7 @@ def test_batch_normalization_is_one_multiplication_and_one_addition(tmp_path):
     model, _ = images()
     model.export_c(tmp_path / "net.c")
     text = (tmp_path / "net.c").read_text()
-    assert "matmul_then_elu[i] * layers_2_multiply[i] + layers_2_add[i]" in text
+    assert "layers_2_multiply[i] * matmul_then_elu[i] + layers_2_add[i]" in text
     assert "sqrt" not in text
 
 
