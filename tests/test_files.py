@@ -210,7 +210,17 @@ def test_a_picture_has_the_form_of_its_suffix_and_the_same_bytes_each_time(tmp_p
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_a_picture_in_no_form_that_there_is_is_refused_before_it_is_drawn(tmp_path):
+    for name in ("loss.pgn", "loss"):
+        with pytest.raises(ValueError, match=rf"unknown suffix '.*' in '.*{name}'.* Choices: \.pdf, \.png, \.svg"):
+            picture(tmp_path / name, 2, 1).__enter__()
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'tinygrad_bn\[plot\]'"), picture(tmp_path / "a", 1, 1):
+    with (
+        pytest.raises(ModuleNotFoundError, match=r"pip install 'tinygrad_bn\[plot\]'"),
+        picture(tmp_path / "a.svg", 1, 1),
+    ):
         pass

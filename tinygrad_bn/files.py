@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from errno import EEXIST, ENOENT
 from itertools import count
@@ -12,6 +12,7 @@ from pathlib import Path
 from stat import S_IMODE
 from typing import TYPE_CHECKING
 
+from tinygrad_bn import names
 from tinygrad_bn.errors import SettingError
 
 if TYPE_CHECKING:
@@ -58,6 +59,17 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterato
         part.unlink(missing_ok=True)
         if mark is not None:
             os.close(mark)
+
+
+def with_suffix(path: str | os.PathLike[str], suffixes: Collection[str]) -> Path:
+    """A path that a file can have, which ends in one of these suffixes, in small letters or not.
+
+    Raises:
+        ValueError: it ends otherwise.
+    """
+    path = file_path(path)
+    names.expect("suffix", path.suffix.lower(), suffixes, repr(str(path)))
+    return path
 
 
 def file_path(path: str | os.PathLike[str]) -> Path:
@@ -146,7 +158,9 @@ def picture(path: str | os.PathLike[str], width: float, height: float) -> Iterat
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
+        ValueError: another suffix.
     """
+    with_suffix(path, (".svg", ".png", ".pdf"))
     try:
         import matplotlib
         from matplotlib.figure import Figure

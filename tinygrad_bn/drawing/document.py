@@ -15,8 +15,8 @@ from tinygrad_bn.drawing.mermaid import to_mermaid
 from tinygrad_bn.drawing.programs import read_program
 from tinygrad_bn.drawing.reading import read_module, read_tensor
 from tinygrad_bn.drawing.rendering import render
-from tinygrad_bn.files import file_path, replacing
-from tinygrad_bn.names import checked, unknown
+from tinygrad_bn.files import replacing, with_suffix
+from tinygrad_bn.names import checked
 from tinygrad_bn.tensors import Tensor
 
 _LAID_OUT_UNASKED = 500  # nodes; beyond that a layout can take longer than a notebook's reader wants to wait
@@ -123,9 +123,7 @@ class Drawing:
             ".mmd": lambda: self.mermaid.encode(),
             ".txt": lambda: self.text.encode(),
         }
-        path = file_path(path)
-        if path.suffix.lower() not in forms:
-            raise ValueError(unknown("suffix", path.suffix, forms, f"save({str(path)!r})"))
+        path = with_suffix(path, forms)
         content = forms[path.suffix.lower()]()
         with replacing(path) as part:
             part.write_bytes(content)
