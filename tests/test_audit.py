@@ -102,6 +102,17 @@ def test_two_biases_are_found_where_both_are_added():
     assert found(model, BIAS, x=X) == ["first", "second"]
 
 
+def test_a_shift_is_a_bias_and_the_scale_before_it_is_none():
+    gamma = tg.Parameter(np.ones(4))
+    both = Handmade(
+        lambda m, h: standardized(tg.scale_and_shift(h, m.gamma, m.beta)), gamma=gamma, beta=tg.Parameter(np.ones(4))
+    )
+    assert found(both, BIAS, x=X) == ["beta"]
+    for shift in (0.5, np.ones(4)):
+        alone = Handmade(lambda m, h, shift=shift: standardized(tg.scale_and_shift(h, m.gamma, shift)), gamma=gamma)
+        assert found(alone, BIAS, x=X) == []
+
+
 def test_dropout_between_makes_the_bias_matter():
     assert found(network(Dense(8), Dropout(0.5), BatchNormalization()), BIAS) == []
 

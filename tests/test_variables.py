@@ -123,6 +123,17 @@ def test_what_was_read_does_not_change_with_the_next_update(show, read):
     np.testing.assert_array_equal(read(show(w)), 0)
 
 
+@pytest.mark.parametrize("number", [float, int])
+def test_a_primitive_of_a_variable_may_give_a_number(number):
+    @tg.primitive
+    def total(x):
+        return number(x.sum())
+
+    total.defvjp(lambda g, y, x: g * np.ones_like(x))
+    y = total(parameter())
+    assert (type(y), y.shape, y.item()) == (tg.Tensor, (), 21)
+
+
 @pytest.mark.parametrize(("count", "chosen"), [(n, i) for n in range(1, 5) for i in range(n)])
 def test_a_result_that_is_an_argument_itself_knows_of_its_updates(count, chosen):
     @tg.primitive

@@ -33,7 +33,7 @@ def backward(output: Tensor, gradient: Any = None, create_graph: bool = False) -
     """See `Tensor.backward`, which calls this."""
     if not output._wanted:
         raise RuntimeError("backward expects a Tensor made from one with requires_grad=True; nothing here asks for it")
-    found = sweep([output], [gradient], None, create_graph)
+    found = _swept([output], [gradient], None, create_graph)
     if not found:
         raise RuntimeError("backward finds nothing that asks for a gradient any more: requires_grad was set to False")
     recorder = current().recorder
@@ -41,9 +41,9 @@ def backward(output: Tensor, gradient: Any = None, create_graph: bool = False) -
         for leaf in found:
             recorder.gradient(leaf, read=True)
     with _accumulating:
-        found.update({leaf: leaf._grad + g for leaf, g in found.items() if leaf._grad is not None})
-        for leaf, g in found.items():  # only now: a failure leaves every gradient as it was
-            leaf._grad = g  # it fits: the pullback has seen to that
+        totals = [g if leaf._grad is None else leaf._gradient() + g for leaf, g in found.items()]
+        for leaf, total in zip(found, totals, strict=True):  # only now: a failure leaves every gradient as it was
+            leaf._grad = total  # it fits: the pullback has seen to that
 
 
 _accumulating = new_lock(sys.modules[__name__], "_accumulating")
@@ -107,13 +107,21 @@ def sweep(
     outputs: Sequence[Tensor], cotangents: Sequence[Any], inputs: Iterable[Tensor] | None, create_graph: bool
 ) -> dict[Tensor, Tensor]:
     """The pullback from Tensors to Tensors."""
+    found = _swept(outputs, cotangents, inputs, create_graph)
+    return {tensor: g if isinstance(g, Tensor) else Tensor(g) for tensor, g in found.items()}
+
+
+def _swept(
+    outputs: Sequence[Tensor], cotangents: Sequence[Any], inputs: Iterable[Tensor] | None, create_graph: bool
+) -> dict[Tensor, Array]:
+    """The same, to arrays where nobody wants to differentiate or record them: a Tensor for each costs a step 1 %."""
     on_tensors = create_graph or current().recorder is not None  # a recorder wants to see the sweep too
     seeds = [_seed(output, cotangent, on_tensors) for output, cotangent in zip(outputs, cotangents, strict=True)]
     if on_tensors:
         with using(gradients=create_graph):
             return pullback(outputs, seeds, inputs, on_tensors=True)
     found = pullback(outputs, seeds, inputs, on_tensors=False)
-    return {tensor: Tensor(g if type(g) is np.ndarray else np.asarray(g)) for tensor, g in found.items()}
+    return {tensor: g if type(g) is np.ndarray else np.asarray(g) for tensor, g in found.items()}
 
 
 def _seed(output: Tensor, cotangent: Any, on_tensors: bool) -> Array:

@@ -153,7 +153,7 @@ def _gradients_met(
         if isinstance(array, Tensor)
     }
     return [
-        (positions.get(leaf, leaf), before, leaf._grad)
+        (positions.get(leaf, leaf), before, leaf._gradient())
         for leaf, before in recording.gradients.items()
         if leaf in positions or not (leaf in recording.arguments or recording.is_own(leaf))
     ]

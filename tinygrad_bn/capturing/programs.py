@@ -60,7 +60,7 @@ class Program:
         """
         values = [array.value if isinstance(array, Tensor) else array for array in arrays]
         if self._inherited:
-            values += [arrays[place]._grad.value for place in self._inherited]
+            values += [arrays[place]._gradient().value for place in self._inherited]
         if self.flow.reread:
             self.expect_apart(values)
         results = self._runner.run(values)
@@ -93,7 +93,7 @@ class Program:
         """The results in the form in which the function returned them; gradients go to whom they belong."""
         for owner, gradient in zip(self._owners, gradients, strict=True):
             leaf = arrays[owner] if isinstance(owner, int) else owner
-            leaf._grad = Tensor(gradient)
+            leaf._grad = gradient
         for owner in self._cleared:
             (arrays[owner] if isinstance(owner, int) else owner)._grad = None
         if self._shape is _HOLE:

@@ -135,7 +135,9 @@ class Recording(Following):
         count = code.co_argcount + code.co_kwonlyargcount
         count += bool(code.co_flags & TAKES_ANY_NUMBER) + bool(code.co_flags & TAKES_ANY_NAME)
         given = list(leaves([frame.f_locals.get(name) for name in code.co_varnames[:count]]))
-        given += [leaf._grad for leaf in given if isinstance(leaf, Tensor)]  # an optimizer meets those that were set
+        given += [
+            leaf._gradient() for leaf in given if isinstance(leaf, Tensor)
+        ]  # an optimizer meets those that were set
         return any(map(self._is_frozen, given)) or sum(isinstance(leaf, (int, float)) for leaf in given) > FEW
 
     def _refuse_if_overwritten(self, view: Tensor) -> None:
@@ -240,13 +242,13 @@ class Recording(Following):
     def gradient(self, leaf: Tensor, read: bool) -> None:
         if leaf in self.gradients:
             return
-        before = leaf._grad
+        before = leaf._gradient()
         if before is not None and before.source is None:
             if before in self._met_gradients:  # another leaf has the same, and need not in a later call
                 leaf._grad = before = Tensor(before.value)
             self._met_gradients.add(before)
             if read and leaf not in self.arguments:
-                self.origins[before] = Feed(lambda: leaf._grad.value)  # type: ignore[union-attr]
+                self.origins[before] = Feed(lambda: leaf._gradient().value)  # type: ignore[union-attr]
         self.gradients[leaf] = before, read
 
     def count(self, counter: Any) -> None:

@@ -10,10 +10,9 @@ import numpy as np
 
 from tinygrad_bn import names, ops
 from tinygrad_bn.errors import AxisError, SettingError
-from tinygrad_bn.layers.base import Layer, RandomLayer, initializing, made_by_build, positions
+from tinygrad_bn.layers.base import Layer, RandomLayer, initializing, positions
 from tinygrad_bn.module import Module, Shape
 from tinygrad_bn.module.settings import integer, not_below_zero
-from tinygrad_bn.variables import Parameter
 
 ActivationLike = str | Callable[[Any], Any] | Module | None
 
@@ -95,7 +94,6 @@ class PReLU(Layer):
         **options: of every `Layer`.
     """
 
-    alpha: Parameter = made_by_build()
     _checks: ClassVar = {"alpha_initializer": initializing, "shared_axes": _axes}
     _settled = ("alpha_initializer", "shared_axes")
 

@@ -17,27 +17,6 @@ from tinygrad_bn.tensors import Tensor, as_array
 from tinygrad_bn.variables import Parameter, Rule
 
 
-class _Awaited:
-    """Stands in a class for what its layers do not have from the beginning."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, layer: Any, owner: type) -> Any:
-        if layer is None:
-            raise AttributeError(f"{owner.__name__} has {self.name!r} in its layers alone", name=self.name, obj=owner)
-        return layer._awaited(self.name)
-
-
-def made_by_build() -> Any:
-    """Declares an attribute that `build` makes: who asks for it before has it built, or is told why it is not there.
-
-    A class with a `build` of a user's need not declare: it has a `__getattr__` that asks the same of all names. In all
-    classes that would slow down every look at an attribute, before Python 3.12.
-    """
-    return _Awaited()
-
-
 class Layer(Module):
     """A module that learns the shape of its inputs, and so of its parameters, at its first call.
 
@@ -55,7 +34,6 @@ class Layer(Module):
         built: whether it has its parameters.
     """
 
-    dtype: np.dtype[Any] = made_by_build()  # or before: whoever has not called the constructor is told here
     batch_shape: Shape | None = None
     built: bool = False
     _checks: ClassVar = {"dtype": lambda layer, _, dtype: floating(layer, dtype)}
@@ -70,13 +48,7 @@ class Layer(Module):
         self._trainable = flag(self, "trainable", trainable)
         self.input_shape = input_shape
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if not cls.build.__module__.startswith("tinygrad_bn.") and not hasattr(cls, "__getattr__"):
-            cls.__getattr__ = Layer._awaited  # type: ignore[attr-defined]
-
-    def _awaited(self, name: str) -> Any:
-        """An attribute that is not there yet, once `build` has made it. Raises AttributeError, which says why, else."""
+    def __getattr__(self, name: str) -> Any:
         own, shape, why = vars(self), self.batch_shape, ""
         if "input_shape" not in own:
             why = ": super().__init__() has not been called"

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from tinygrad_bn import constraints, initializers, ops, regularizers
 from tinygrad_bn.layers.activations import FUNCTIONS, ActivationLike, get
-from tinygrad_bn.layers.base import Layer, made_by_build, sample_shape
+from tinygrad_bn.layers.base import Layer, sample_shape
 from tinygrad_bn.module import Module, Shape, spelled
 from tinygrad_bn.module.settings import flag, natural
 from tinygrad_bn.variables import Parameter
@@ -78,8 +78,6 @@ class Dense(_Activating):
         ValueError: an unknown name, or `units` is not a positive integer.
     """
 
-    kernel: Parameter = made_by_build()
-    bias: Parameter | None = made_by_build()
     _axes_at_least = ("batch", "...", "features")
     _checks: ClassVar = {"units": natural, "use_bias": flag}
     _settled = ("units", "use_bias", "kernel_initializer", "bias_initializer")

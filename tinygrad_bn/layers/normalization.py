@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_bn import initializers, ops
 from tinygrad_bn.errors import NotBuiltError, SettingError, ShapeError
-from tinygrad_bn.layers.base import Layer, made_by_build, positions
+from tinygrad_bn.layers.base import Layer, positions
 from tinygrad_bn.mode import current
 from tinygrad_bn.module import Shape, called
 from tinygrad_bn.module.settings import flag, number
@@ -17,7 +17,7 @@ from tinygrad_bn.ops import constants
 from tinygrad_bn.ops.statistics import moments
 from tinygrad_bn.streaming import pooled
 from tinygrad_bn.tensors import Tensor, as_array
-from tinygrad_bn.variables import Parameter, State
+from tinygrad_bn.variables import State
 
 
 class _Along(Layer):
@@ -52,9 +52,10 @@ class _Along(Layer):
 
     def _spread(self, *vectors: Any) -> tuple[Any, ...]:
         """Parameters or states, or None, in a shape that broadcasts with x."""
-        if len(self._axes) != 1 or self._axes[0] == len(self._kept) - 1:
+        axes, shape = self._axes, self._kept
+        if len(axes) != 1 or axes[0] == len(shape) - 1:
             return vectors
-        return tuple([None if vector is None else ops.reshape(vector, shape=self._kept) for vector in vectors])
+        return tuple([None if vector is None else ops.reshape(vector, shape=shape) for vector in vectors])
 
 
 def _epsilon(layer: Any, name: str, value: Any) -> Any:
@@ -68,8 +69,6 @@ def _momentum(layer: Any, name: str, value: Any) -> Any:
 class _Normalization(_Along):
     """gamma * x_hat + beta, where gamma and beta have the lengths of x along `axis`."""
 
-    gamma: Parameter | None = made_by_build()
-    beta: Parameter | None = made_by_build()
     _checks: ClassVar = {"epsilon": _epsilon, "center": flag, "scale": flag}
     _settled = ("center", "scale", "beta_initializer", "gamma_initializer")
 
@@ -135,8 +134,6 @@ class BatchNormalization(_Normalization):
     Reference: Ioffe and Szegedy (2015), Algorithms 1 and 2.
     """
 
-    moving_mean: State = made_by_build()
-    moving_variance: State = made_by_build()
     _checks: ClassVar = {"momentum": _momentum, "unbiased": flag, "statistics_frozen": flag}
 
     def __init__(
@@ -256,9 +253,6 @@ class Normalization(_Along):
         SettingError: only one of mean and variance, or a negative variance.
         NotBuiltError: at a call: neither has `adapt` been called, nor were the numbers given or loaded.
     """
-
-    mean: State = made_by_build()
-    variance: State = made_by_build()
 
     def __init__(
         self,

@@ -267,8 +267,8 @@ def _roles(observed: Observed) -> dict[Parameter, str]:
         inside = [moved(arg) if isinstance(arg, Tensor) else None for arg in args]
         if primitive is ops.prelu or scaled & set(inside):
             scaled.add(result)
-            named = zip(inside, _ROLES[primitive], strict=True)
-            roles.update((each, role) for each, role in named if role and isinstance(each, Parameter))
+            pairs = zip(inside, _ROLES[primitive], strict=True)
+            roles.update((each, role) for each, role in pairs if role and isinstance(each, Parameter))
     return roles
 
 

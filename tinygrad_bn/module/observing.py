@@ -132,7 +132,8 @@ def shifts_of(x: Tensor) -> Iterator[Parameter]:
         if isinstance(tensor, Parameter):
             yield tensor
         elif made(tensor) in (ops.affine, ops.scale_and_shift):
-            pending += arguments(tensor)[-1:]
+            last = source(tensor)[1][-1]
+            pending += [last] if isinstance(last, Tensor) else []
         elif made(tensor) in (ops.add, ops.subtract, *MOVES):
             pending += arguments(tensor)
 

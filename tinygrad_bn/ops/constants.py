@@ -35,11 +35,6 @@ def zeros_like(x: Array) -> Array:
     return _filled(x.shape, x.dtype, 0) if x.size <= _LARGEST else 0
 
 
-def full(shape: int | tuple[int, ...], dtype: np.dtype[Any], number: float) -> Array:
-    """The number in this shape, not to be written."""
-    return _filled(shape, dtype, number)
-
-
 def ones(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """1 in this shape, not to be written."""
     return _filled(shape, dtype, 1)

@@ -13,7 +13,7 @@ import numpy as np
 from tinygrad_bn.domains import Case, boolean, distinct, interval
 from tinygrad_bn.errors import AxisError
 from tinygrad_bn.ops.arithmetic import astype, maximum
-from tinygrad_bn.ops.constants import full, full_like, number, ones
+from tinygrad_bn.ops.constants import full_like, number, ones
 from tinygrad_bn.ops.dtypes import factors, floats
 from tinygrad_bn.ops.elementary import exp
 from tinygrad_bn.ops.shape import concatenate, copy, flip
@@ -95,37 +95,28 @@ def summed(x: Array, axis: Axis, keepdims: bool) -> Array:
     few columns, and OpenBLAS's reported, of finite numbers, that one of them was invalid.
     """
     single = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
-    product = _product(x.shape, single, x.dtype, keepdims, False, type(x) is _ndarray) if type(single) is int else None
-    return np.add.reduce(x, axis=axis, keepdims=keepdims) if product is None else product(x)
+    found = _with_ones(x.shape, single, x.dtype, keepdims, type(x) is np.ndarray) if type(single) is int else None
+    return np.add.reduce(x, axis=axis, keepdims=keepdims) if found is None else found[0](x)
 
 
-_ndarray = np.ndarray
 _NARROW = 9
 _LONG = 4096
 
 
 @lru_cache(maxsize=256)
-def _product(
-    shape: tuple[int, ...], axis: int, dtype: np.dtype[Any], keepdims: bool, of_shares: bool, of_array: bool
-) -> Callable[[Array], Array] | None:
-    """What sums the rows or columns of a matrix by a product; None where NumPy's sum is better.
-
-    With `of_shares` it averages them; `of_array` it may call a method, which is faster than a function.
-    """
+def _with_ones(
+    shape: tuple[int, ...], axis: int, dtype: np.dtype[Any], keepdims: bool, of_array: bool
+) -> tuple[Callable[[Array], Array], Array] | None:
+    """What sums along `axis` by a product, and how many numbers each time; None where NumPy's sum is better."""
     if len(shape) != 2 or dtype.char not in "fd" or axis not in (0, 1, -1):
         return None
     length = shape[axis]
     if min(shape) < _NARROW or length > _LONG:
         return None
-    exact = of_shares and length.bit_count() == 1  # 1 / n of a power of 2 rounds nothing
-    kept = (1, length) if axis == 0 else (length, 1)
-    weights = full(kept if keepdims else length, dtype, 1 / length if exact else 1)
-    by_columns = weights.dot if of_array else partial(np.dot, weights)
-    total: Callable[[Array], Array] = by_columns if axis == 0 else methodcaller("dot", weights)
-    if not of_shares or exact:
-        return total
-    n = number(length, dtype)
-    return lambda x: total(x) / n
+    matrix = (1, length) if axis == 0 else (length, 1)
+    weights = ones(matrix if keepdims else length, dtype)
+    of_columns = weights.dot if of_array else partial(np.dot, weights)  # a method is called faster
+    return of_columns if axis == 0 else methodcaller("dot", weights), number(length, dtype)
 
 
 _wide = (Case((9, 10), axis=0), Case((9, 10), axis=-1), Case((9, 10), axis=0, keepdims=True))
@@ -164,14 +155,9 @@ def sum_to(x: Array, /, shape: tuple[int, ...]) -> Array:
     """x summed over the axes along which `shape` would have to be repeated to fill x."""
     extra = x.ndim - len(shape)
     if x.shape[extra:] == shape:
-        return without_leading(x, extra)
+        return summed(x, 0 if extra == 1 else tuple(range(extra)), False) if extra else x
     repeated = tuple(a for a in range(x.ndim) if a < extra or (shape[a - extra] == 1 and x.shape[a] != 1))
     return np.add.reduce(x, axis=repeated, keepdims=True).reshape(shape) if repeated else x
-
-
-def without_leading(x: Array, count: int) -> Array:
-    """x summed over its first `count` axes."""
-    return summed(x, 0 if count == 1 else tuple(range(count)), False) if count else x
 
 
 sum_to.defvjp(lambda g, y, x, *, shape: broadcast_to(spread_to(g, x), shape=x.shape))
@@ -186,9 +172,10 @@ def spread_to(g: Array, x: Array) -> Array:
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """sum(x) / n over the n values along `axis`, which `keepdims` leaves behind with length 1."""
     single = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
-    product = _product(x.shape, single, x.dtype, keepdims, True, type(x) is _ndarray) if type(single) is int else None
-    if product is not None:
-        return product(x)
+    found = _with_ones(x.shape, single, x.dtype, keepdims, type(x) is np.ndarray) if type(single) is int else None
+    if found is not None:
+        total, n = found
+        return total(x) / n
     x = floats(x)
     if x.dtype.char == "e":  # float16, whose sums would soon be too large, or too coarse to grow
         sums = np.add.reduce(x, axis=axis, dtype=np.float32, keepdims=keepdims)

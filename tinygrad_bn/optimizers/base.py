@@ -169,11 +169,11 @@ class Optimizer(names.Answering):
         if recorder is None:
             if self._numbers.vary:
                 self._numbers.write()  # here, since a schedule may fail
-            self._take(learned, [grad.value for grad in learned.values()], self._in_place)
+            self._take(learned, self._in_place)
         else:
             recorder.use(self)
             with using(gradients=False):
-                self._take(learned, list(learned.values()), self._recorded)
+                self._take(learned, self._recorded)
 
     def learn_names(self, parameters: Iterable[tuple[str, Parameter]]) -> None:
         """Let messages call these parameters by their paths, as `model.named_parameters()` has them."""
@@ -184,9 +184,9 @@ class Optimizer(names.Answering):
         known, recorder = self._slots.known, current().recorder
         if recorder is not None:
             recorder.depends(known.__len__)  # it only grows, also by a step of the same run
-        for parameter in known:
-            if recorder is not None:
+            for parameter in known:
                 recorder.gradient(parameter, read=False)
+        for parameter in known:
             parameter._grad = None
 
     def decays(self, parameter: Variable) -> bool:
@@ -260,8 +260,11 @@ class Optimizer(names.Answering):
 
     # A step
 
-    def _learned(self, parameters: Parameters, recorder: Recorder | None) -> dict[Parameter, Tensor]:
-        """The parameters that will be updated, each once, with their gradients; the recorder is told who was asked."""
+    def _learned(self, parameters: Parameters, recorder: Recorder | None) -> dict[Parameter, Array]:
+        """The parameters that will be updated, each once, with their gradients as arrays.
+
+        A recorder is told who was asked, and gets Tensors.
+        """
         if isinstance(parameters, Tensor) or not hasattr(parameters, "__iter__"):
             raise TypeError(f"{self._name}.step expects a list such as model.parameters(); got {_came(parameters)}")
         known = self._slots.known
@@ -273,28 +276,32 @@ class Optimizer(names.Answering):
                 raise TypeError(f"{self._name}.step expects Parameters, as model.parameters(); got {_came(parameter)}")
             if parameter not in known:
                 known[parameter] = {}
+            grad: Array = parameter._grad
             if recorder is not None:
                 recorder.use(parameter)
                 if parameter._wanted:
                     recorder.gradient(parameter, read=True)
-            grad = parameter._grad
+                grad = parameter._gradient()
+            elif isinstance(grad, Tensor):
+                grad = grad.value
             if grad is not None and parameter._wanted:
                 learned[parameter] = grad
         if not learned:
             raise RuntimeError(f"{self._name}.step found no parameter with a gradient: call loss.backward() first")
         return learned
 
-    def _take(self, learned: Mapping[Parameter, Tensor], gradients: Any, step: Callable[..., None]) -> None:
-        """Take a step; what is updated is undone where a constraint, or a recorder, may fail after that."""
-        late = current().recorder is not None or [each for each in learned if each._constraint is not None]
-        if late:
+    def _take(self, learned: Mapping[Parameter, Array], step: Callable[..., None]) -> None:
+        """Take a step; it is undone where a constraint or a recorder fails after updates."""
+        constrained = [parameter for parameter in learned if parameter._constraint is not None]
+        if constrained or current().recorder is not None:
             with undone_on_error():
-                self._carry_out(learned, gradients, step)
+                self._carry_out(learned, step)
         else:
-            self._carry_out(learned, gradients, step)
+            self._carry_out(learned, step)
 
-    def _carry_out(self, learned: Mapping[Parameter, Tensor], gradients: Any, step: Callable[..., None]) -> None:
+    def _carry_out(self, learned: Mapping[Parameter, Array], step: Callable[..., None]) -> None:
         """Clip, regularize, let `step` update, and count, unless the gradients are such that the step is skipped."""
+        gradients: Any = list(learned.values())
         if self.clipping is None:
             gradients = regularized(learned, gradients)
         else:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def regularized(parameters: Collection[Parameter], gradients: Sequence[Array]) -> Sequence[Array]:
     """The gradients of these parameters, arrays or Tensors, with the derivatives of the penalties."""
-    if not [parameter for parameter in parameters if parameter._regularizer is not None]:
+    penalized = [parameter for parameter in parameters if parameter._regularizer is not None]
+    if not penalized:
         return gradients
     return [
         gradient if parameter.regularizer is None else _sum(gradient, slope(parameter))

@@ -83,7 +83,7 @@ class Tensor(Visible, Methods):
     __hash__ = object.__hash__
 
     value: NDArray[Any]
-    _grad: Tensor | None
+    _grad: Tensor | NDArray[Any] | None
     source: Source | None
     serial: int
     version: Version | None
@@ -129,10 +129,10 @@ class Tensor(Visible, Methods):
         result.value = value if type(value) is _ndarray else primitive.as_array(value)
         result.serial = next_serial()
         result._grad = result.version = None
-        if version is not None and (
-            value.base is not None or value is values[0] or value is values[-1] or len(values) > 2
-        ):
-            _share_version(result, args)
+        if version is not None:
+            shown = result.value  # which is no variable's where it owns its memory and is none of the arguments
+            if shown.base is not None or shown is values[0] or shown is values[-1] or len(values) > 2:
+                _share_version(result, args)
         result.activation = (primitive, args, params) if primitive.keeps_logits else None
         result._wanted = wanted = wanted and mode.gradients and primitive.differentiable
         result.source = (primitive, args, params) if wanted or recorder is not None else None
@@ -242,7 +242,7 @@ class Tensor(Visible, Methods):
         recorder = current().recorder
         if recorder is not None:
             recorder.gradient(self, read=True)
-        return self._grad
+        return self._gradient()
 
     @grad.setter
     def grad(self, gradient: ArrayLike | Tensor | None) -> None:
@@ -253,6 +253,12 @@ class Tensor(Visible, Methods):
             self._grad = None
             return
         self._grad = fitting(gradient, self, "grad", "Tensor")
+
+    def _gradient(self) -> Tensor | None:
+        """`grad`, which `backward` leaves as an array until somebody asks for a Tensor."""
+        if type(self._grad) is _ndarray:
+            self._grad = Tensor(self._grad)
+        return self._grad  # type: ignore[return-value]
 
     def detach(self) -> Tensor:
         """The same values without the graph: no gradient flows through.

@@ -220,18 +220,6 @@ def test_a_product_with_ones_is_a_sum():
     assert reduction(Step(np.dot, (one, x), {}, np.empty((3, 4)))) is None
 
 
-def test_a_product_with_one_number_repeated_is_a_sum_of_its_multiples():
-    x = argument(np.arange(12.0).reshape(3, 4))
-    for factors, args, axes in [
-        ((thirds := Value(np.full((1, 3), 1 / 3), Constant())), (thirds, x), {0}),
-        ((quarters := Value(np.full(4, 0.25), Constant())), (x, quarters), {1}),
-    ]:
-        found = reduction(Step(np.dot, args, {}, np.empty(4)))
-        multiple = found.operand.origin
-        assert (found.kind, found.axes, multiple.function, multiple.args[0]) == (np.add, axes, np.multiply, x)
-        assert uniform(multiple.args[1]) == uniform(factors)
-
-
 def test_a_constant_of_one_number_is_that_number_and_zeros_of_two_signs_are_two():
     assert uniform(Value(np.full((2, 3), 0.5), Constant())) == 0.5
     assert uniform(Value(np.array([0.0, -0.0]), Constant())) is None

@@ -259,7 +259,7 @@ class Reduction:
 
 
 def reduction(step: Step) -> Reduction | None:
-    """The step as a reduction, or None. A product with a constant that is one number everywhere is a sum."""
+    """The step as a reduction, or None. A product with ones is a sum."""
     function, args = step.function, step.args
     ufunc = getattr(function, "__self__", None)
     if isinstance(ufunc, np.ufunc) and function.__name__ == "reduce":
@@ -270,17 +270,11 @@ def reduction(step: Step) -> Reduction | None:
         return Reduction(ufunc, args[0], _positions(axis, args[0].sample.ndim))
     if function in PRODUCTS and len(args) == 2 and all(isinstance(arg, Value) for arg in args):
         x, y = args
-        if uniform(x) is not None and x.shape in ((x.sample.size,), (1, x.sample.size)) and y.sample.ndim == 2:
-            return Reduction(np.add, _multiple(y, x), frozenset({0}))
-        if uniform(y) is not None and y.shape in ((y.sample.size,), (y.sample.size, 1)) and x.sample.ndim == 2:
-            return Reduction(np.add, _multiple(x, y), frozenset({1}))
+        if uniform(x) == 1 and x.shape in ((x.sample.size,), (1, x.sample.size)) and y.sample.ndim == 2:
+            return Reduction(np.add, y, frozenset({0}))
+        if uniform(y) == 1 and y.shape in ((y.sample.size,), (y.sample.size, 1)) and x.sample.ndim == 2:
+            return Reduction(np.add, x, frozenset({1}))
     return None
-
-
-def _multiple(x: Value, factors: Value) -> Value:
-    """x times the one number that the factors are."""
-    factor = uniform(factors)
-    return x if factor == 1 else Step(np.multiply, (x, Value(np.array(factor), Constant())), {}, x.sample).result
 
 
 def _positions(axis: Any, ndim: int) -> frozenset[int]:
