@@ -62,7 +62,7 @@ def _leaking(x: Array, alpha: Array) -> Array:
 def _slope(x: Array, alpha: Array) -> Array:
     """1 where x > 0, else alpha."""
     above = (x > 0).astype(x.dtype)
-    return above + alpha * (1.0 - above)  # exactly those two, which alpha + (1 - alpha) is not
+    return above + alpha * (1.0 - above)  # exactly these two, for a finite alpha; alpha + (1 - alpha) is not
 
 
 @primitive(
