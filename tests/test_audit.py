@@ -113,6 +113,11 @@ def test_a_shift_is_a_bias_and_the_scale_before_it_is_none():
         assert found(alone, BIAS, x=X) == []
 
 
+def test_a_factor_is_no_gamma_where_only_the_shift_is_standardized():
+    model = Handmade(lambda m, h: tg.scale_and_shift(h, m.w, standardized(h)), w=tg.Parameter(np.ones(4)))
+    assert found(model, x=X, optimizer=tg.optimizers.SGD(weight_decay=0.01)) == []
+
+
 def test_dropout_between_makes_the_bias_matter():
     assert found(network(Dense(8), Dropout(0.5), BatchNormalization()), BIAS) == []
 

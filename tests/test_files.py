@@ -212,7 +212,7 @@ def test_a_picture_has_the_form_of_its_suffix_and_the_same_bytes_each_time(tmp_p
 
 def test_a_picture_in_no_form_that_there_is_is_refused_before_it_is_drawn(tmp_path):
     for name in ("loss.pgn", "loss"):
-        with pytest.raises(ValueError, match=rf"unknown suffix '.*' in '.*{name}'.* Choices: \.pdf, \.png, \.svg"):
+        with pytest.raises(ValueError, match=rf"unknown suffix '.*' in '.*{name}'.* Choices: .*\.png.*\.svg"):
             picture(tmp_path / name, 2, 1).__enter__()
     assert not list(tmp_path.iterdir())
 

@@ -154,13 +154,12 @@ def _flush(path: Path) -> None:
 
 @contextmanager
 def picture(path: str | os.PathLike[str], width: float, height: float) -> Iterator[Figure]:
-    """An empty figure, so many inches large, that is written at the end: to .svg, always the same bytes; .png or .pdf.
+    """An empty figure, so many inches large, that is written at the end: to .svg, always the same bytes, or .png, .pdf.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
-        ValueError: another suffix.
+        ValueError: a suffix of which matplotlib knows no form.
     """
-    with_suffix(path, (".svg", ".png", ".pdf"))
     try:
         import matplotlib
         from matplotlib.figure import Figure
@@ -169,6 +168,7 @@ def picture(path: str | os.PathLike[str], width: float, height: float) -> Iterat
     settings = {"svg.hashsalt": "tinygrad_bn", "svg.fonttype": "path", "font.size": 9.5, "axes.axisbelow": True}
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(width, height), layout="constrained")
+        with_suffix(path, [f".{form}" for form in figure.canvas.get_supported_filetypes()])
         yield figure
         with replacing(path) as part:
             figure.savefig(part, dpi=144, metadata={"Date": None} if part.suffix.lower() == ".svg" else None)

@@ -35,6 +35,16 @@ def test_a_gradient_accumulates_over_passes(x):
     assert isinstance(first, tg.Tensor) and not first.requires_grad
 
 
+def test_who_reads_a_gradient_writes_nothing_that_another_thread_may_be_adding_to(x):
+    (x * x).sum().backward()
+    before = x._grad
+    first = x.grad
+    assert x.grad is first and x._grad is before
+    (x * x).sum().backward()
+    np.testing.assert_array_equal(x.grad, 4 * START)
+    np.testing.assert_array_equal(first, 2 * START)
+
+
 def test_every_leaf_and_nothing_else_gets_a_gradient(x):
     w, c = tg.Parameter(START), tg.tensor(START)
     y = x * w

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_bn import constraints, initializers, ops, regularizers
 from tinygrad_bn.errors import AxisError, DtypeError, NotBuiltError, SettingError, ShapeError
-from tinygrad_bn.mode import changed, using
+from tinygrad_bn.mode import using
 from tinygrad_bn.module import Module, Shape, called, spelled
 from tinygrad_bn.module.settings import flag, floating, natural, optional
 from tinygrad_bn.tensors import Tensor, as_array
@@ -75,17 +75,9 @@ class Layer(Module):
         self.built = True
 
     def built_for(self, input_shape: Shape) -> None:
-        """Let it `build`, once, also where a subclass's does not call that above it; one that fails leaves nothing."""
-        own = vars(self)
-        before = own.copy()
-        try:
-            self.build(input_shape)
-            Layer.build(self, input_shape)
-        except BaseException:
-            own.clear()
-            own.update(before)
-            changed()
-            raise
+        """Let it `build`, once, also where a subclass's method does not call that above it."""
+        self.build(input_shape)
+        Layer.build(self, input_shape)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the results for inputs of this shape."""

@@ -53,6 +53,7 @@ class History(Callback):
 
         Raises:
             RuntimeError: there is nothing to draw.
+            ValueError: matplotlib knows no such format.
             ImportError: matplotlib is not installed.
         """
         if not self.epoch:

@@ -265,9 +265,10 @@ def _roles(observed: Observed) -> dict[Parameter, str]:
     for result in observed.made_by(*_ROLES):
         primitive, args, _ = source(result)
         inside = [moved(arg) if isinstance(arg, Tensor) else None for arg in args]
-        if primitive is ops.prelu or scaled & set(inside):
+        pairs = list(zip(inside, _ROLES[primitive], strict=True))
+        signals = [each for each, role in pairs if not role] or inside
+        if primitive is ops.prelu or scaled.intersection(signals):
             scaled.add(result)
-            pairs = zip(inside, _ROLES[primitive], strict=True)
             roles.update((each, role) for each, role in pairs if role and isinstance(each, Parameter))
     return roles
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 import numpy as np
 
@@ -79,7 +79,7 @@ class Tensor(Visible, Methods):
     may change the gradient.
     """
 
-    __slots__ = ("__weakref__", "_grad", "_wanted", "activation", "serial", "source", "value", "version")
+    __slots__ = ("__weakref__", "_grad", "_shown", "_wanted", "activation", "serial", "source", "value", "version")
     __hash__ = object.__hash__
 
     value: NDArray[Any]
@@ -89,6 +89,7 @@ class Tensor(Visible, Methods):
     version: Version | None
     activation: Source | None
     _wanted: bool
+    _shown: Callable[[], Tensor | None]
 
     def __init__(self, value: NDArray[Any], requires_grad: bool = False) -> None:
         if type(value) is not _ndarray and not isinstance(value, _ndarray):
@@ -255,10 +256,19 @@ class Tensor(Visible, Methods):
         self._grad = fitting(gradient, self, "grad", "Tensor")
 
     def _gradient(self) -> Tensor | None:
-        """`grad`, which `backward` leaves as an array until somebody asks for a Tensor."""
-        if type(self._grad) is _ndarray:
-            self._grad = Tensor(self._grad)
-        return self._grad  # type: ignore[return-value]
+        """`grad`, which `backward` leaves as an array: the same Tensor of it as long as somebody holds that.
+
+        It does not write to `_grad`, for another thread may be adding to that.
+        """
+        found = self._grad
+        if found is None or isinstance(found, Tensor):
+            return found
+        known = getattr(self, "_shown", None)
+        shown = None if known is None else known()
+        if shown is None or shown.value is not found:
+            shown = Tensor(found)
+            self._shown = ref(shown)
+        return shown
 
     def detach(self) -> Tensor:
         """The same values without the graph: no gradient flows through.
