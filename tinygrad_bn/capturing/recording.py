@@ -135,9 +135,8 @@ class Recording(Following):
         count = code.co_argcount + code.co_kwonlyargcount
         count += bool(code.co_flags & TAKES_ANY_NUMBER) + bool(code.co_flags & TAKES_ANY_NAME)
         given = list(leaves([frame.f_locals.get(name) for name in code.co_varnames[:count]]))
-        given += [
-            leaf._gradient() for leaf in given if isinstance(leaf, Tensor)
-        ]  # an optimizer meets those that were set
+        # And an optimizer meets the gradients that were set.
+        given += [leaf._gradient() for leaf in given if isinstance(leaf, Tensor)]
         return any(map(self._is_frozen, given)) or sum(isinstance(leaf, (int, float)) for leaf in given) > FEW
 
     def _refuse_if_overwritten(self, view: Tensor) -> None:

@@ -20,10 +20,8 @@ Kind = Literal["linear", "join", "elementwise", "mixing"]
 
 _age = attrgetter("serial")
 _PRODUCTS = (ops.matmul, ops.affine, contract)
-_LINEAR = (
-    *(ops.add, ops.subtract, ops.multiply, ops.scale_and_shift, ops.negative),
-    *(ops.reshape, ops.transpose, ops.astype, ops.copy),
-)
+_ARITHMETIC = (ops.add, ops.subtract, ops.multiply, ops.scale_and_shift, ops.negative)
+_LINEAR = (*_ARITHMETIC, ops.reshape, ops.transpose, ops.astype, ops.copy)
 _MIXING = (ops.softmax, ops.log_softmax)
 _ELEMENTWISE = tuple(f"tinygrad_bn.ops.{module}" for module in ("activations", "arithmetic", "elementary"))
 

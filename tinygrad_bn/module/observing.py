@@ -132,8 +132,7 @@ def shifts_of(x: Tensor) -> Iterator[Parameter]:
         if isinstance(tensor, Parameter):
             yield tensor
         elif made(tensor) in (ops.affine, ops.scale_and_shift):
-            last = source(tensor)[1][-1]
-            pending += [last] if isinstance(last, Tensor) else []
+            pending += [arg for arg in source(tensor)[1][-1:] if isinstance(arg, Tensor)]
         elif made(tensor) in (ops.add, ops.subtract, *MOVES):
             pending += arguments(tensor)
 

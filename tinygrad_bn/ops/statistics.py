@@ -42,7 +42,7 @@ def _root(variance: Array, epsilon: float) -> Array:
 
 def _as_narrow_as(x: Array, *parts: Array) -> tuple[Array, ...]:
     """What `_moments` gave of x, in the dtype of x if that is float16."""
-    return parts if x.dtype.char != "e" else tuple([part.astype(x.dtype) for part in parts])
+    return tuple([part.astype(x.dtype) for part in parts]) if x.dtype.char == "e" else parts
 
 
 def _freedom(x: Array, axis: Axis, ddof: int) -> int:
