@@ -50,3 +50,9 @@ def number(value: float, dtype: np.dtype[Any]) -> Array:
 def arange(n: int) -> Array:
     """0, 1, ..., n - 1, not to be written."""
     return _fixed(np.arange(n))
+
+
+@lru_cache(maxsize=16)
+def column(n: int) -> Array:
+    """The same one below the other, of shape (n, 1)."""
+    return arange(n).reshape((n, 1))

@@ -7,22 +7,25 @@ import numpy as np
 from tinygrad_bn import residuals
 from tinygrad_bn.domains import Case, integers, interval, real
 from tinygrad_bn.ops.activations import log_softmax, softplus
-from tinygrad_bn.ops.constants import arange, full_like
+from tinygrad_bn.ops.constants import arange, column, number
 from tinygrad_bn.ops.dtypes import floats
 from tinygrad_bn.ops.elementary import exp
-from tinygrad_bn.ops.reductions import spread, sum
+from tinygrad_bn.ops.reductions import is_narrow, spread, sum
 from tinygrad_bn.primitives import Array, derived, primitive
 
 
-def _is_label(labels: Array, classes: int) -> Array:
-    """Whether a class is the label: (..., 1) against (classes,)."""
-    return labels.reshape((*labels.shape, 1)) == arange(classes)
+def _is_label(labels: Array, log_p: Array) -> Array:
+    """Whether a class is the label: (..., 1) against (classes,); it lies in memory as log_p does."""
+    shape = log_p.shape
+    if is_narrow(shape):
+        return (labels == column(shape[1])).T
+    return labels.reshape((*labels.shape, 1)) == arange(shape[-1])
 
 
 @primitive(
     label="cross-entropy",
     domain=(integers(0, 4), real),
-    cases=(Case((3,), (3, 4)), Case((2, 3), (2, 3, 4)), Case((), (4,))),
+    cases=(Case((3,), (3, 4)), Case((6,), (6, 4)), Case((2, 3), (2, 3, 4)), Case((), (4,))),
     reference=lambda labels, logits: (
         -np.log(
             np.take_along_axis(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), labels[..., None], -1)[..., 0]
@@ -43,14 +46,15 @@ def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
         raise ValueError
     if labels.dtype.kind not in "iubf":
         raise TypeError
-    log_p, is_label = log_softmax.of(logits), _is_label(labels, logits.shape[-1])
-    chosen = np.maximum.reduce(np.where(is_label, log_p, full_like(log_p, -np.inf)), axis=-1)
+    log_p = log_softmax.of(logits)
+    is_label = _is_label(labels, log_p)
+    chosen = np.maximum.reduce(np.where(is_label, log_p, number(-np.inf, log_p.dtype)), axis=-1)
     return residuals.keep(-chosen, log_p, is_label)
 
 
 def _to_logits(g: Array, y: Array, labels: Array, logits: Array) -> Array:
     """The probabilities less the truth."""
-    log_p, is_label = residuals.kept(y) or (log_softmax.of(logits), _is_label(labels, logits.shape[-1]))
+    log_p, is_label = residuals.kept(y) or (log_softmax.of(logits), _is_label(labels, logits))
     return (exp.of(log_p) - is_label) * spread(g, logits, -1)
 
 
