@@ -471,3 +471,14 @@ def test_variables_side_by_side_begin_on_a_cache_line_and_are_found_again():
     assert address(side_by_side([a, b])) == address(flat)
     np.testing.assert_array_equal(side_by_side([b]), np.arange(3.0, 7.0))
     assert side_by_side([b, a]) is None and side_by_side([a, Variable(np.ones(2))]) is None
+
+
+def test_a_graph_made_before_its_variables_were_moved_is_swept_as_if_they_had_stayed():
+    a, b = tg.Parameter(np.arange(1.0, 4.0)), tg.Parameter(np.ones(2))
+    y = (a * a).sum()
+    side_by_side([a, b])
+    y.backward()
+    np.testing.assert_array_equal(a.grad, 2 * np.arange(1.0, 4.0))
+    a.assign(0)
+    with pytest.raises(StaleGraphError, match="assign"):
+        y.backward()

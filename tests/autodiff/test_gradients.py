@@ -212,6 +212,15 @@ def test_gradients_of_several_outputs_are_added(x):
     np.testing.assert_array_equal(tg.gradients([y.sum(), y.sum()], x), 4 * START)
 
 
+def test_every_sum_of_cotangents_is_an_array(x):
+    scalar = tg.tensor(2.0, requires_grad=True)
+    assert tg.gradients([scalar, scalar], scalar) == 2
+    for result, g in ((scalar * scalar + scalar, 5), ((x * scalar).sum(), START.sum())):
+        scalar.grad = None
+        result.backward()
+        assert type(scalar._grad) is np.ndarray and scalar.grad == g
+
+
 def test_weights_can_be_differentiated(x):
     weight = tg.tensor(START, requires_grad=True)
     (g,) = tg.gradients(x * x, [x], grad_outputs=weight, create_graph=True)

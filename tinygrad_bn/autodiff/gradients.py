@@ -120,8 +120,7 @@ def _swept(
     if on_tensors:
         with using(gradients=create_graph):
             return pullback(outputs, seeds, inputs, on_tensors=True)
-    found = pullback(outputs, seeds, inputs, on_tensors=False)
-    return {tensor: g if type(g) is np.ndarray else np.asarray(g) for tensor, g in found.items()}
+    return pullback(outputs, seeds, inputs, on_tensors=False)
 
 
 def _seed(output: Tensor, cotangent: Any, on_tensors: bool) -> Array:

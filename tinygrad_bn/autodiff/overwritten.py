@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
 from tinygrad_bn.errors import StaleGraphError
 from tinygrad_bn.tensors import Tensor
-from tinygrad_bn.tensors.graph import made
+from tinygrad_bn.tensors.graph import made, source
 
 
 class Overwritten(np.lib.mixins.NDArrayOperatorsMixin):
@@ -29,3 +30,13 @@ class Overwritten(np.lib.mixins.NDArrayOperatorsMixin):
         )
 
     __array_ufunc__ = __array__ = __getattr__ = __getitem__ = __len__ = __iter__ = __bool__ = _refuse
+
+
+def readable(known: Sequence[Any], vertex: Tensor) -> list[Any]:
+    """What rules are to be given of `vertex` and its arguments, where `known` would be if none were overwritten."""
+    return [
+        Overwritten(thing, vertex)
+        if isinstance(thing, Tensor) and thing.version is not None and thing.version.updated > vertex.serial
+        else value
+        for value, thing in zip(known, (vertex, *source(vertex)[1]), strict=True)
+    ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygrad_bn import ops
-from tinygrad_bn.autodiff.overwritten import Overwritten
+from tinygrad_bn.autodiff.overwritten import readable
 from tinygrad_bn.errors import GradientError
 from tinygrad_bn.mode import current
 from tinygrad_bn.ops.reductions import summed
@@ -39,7 +39,7 @@ def pullback(
     found: dict[Tensor, Array] = {}
     for output, g in zip(outputs, cotangents, strict=True):
         if output._wanted if between is None else output in between:
-            pending[output] = pending[output] + g if output in pending else g
+            pending[output] = ops.add(pending[output], g) if output in pending else g
     youngest = [(-tensor.serial, tensor) for tensor in pending if tensor.source is not None]
     heapify(youngest)  # what was made from a Tensor is younger, so it comes first, and the cotangent is complete
     while youngest:
@@ -50,23 +50,24 @@ def pullback(
         if recorder is not None:
             recorder.pull(vertex)
         primitive, args, settings = vertex.source  # type: ignore[misc]
-        known: list[Any] = [g]  # the result and the arguments, as rules are given them: Tensors, or their values
-        for thing in (vertex, *args):  # a loop: a comprehension costs twice as much before Python 3.12
-            if not isinstance(thing, Tensor):
-                known.append(thing)
-            elif thing.version is not None and thing.version.updated > -serial:
-                known.append(Overwritten(thing, vertex))
-            else:
-                known.append(thing if on_tensors else thing.value)
+        known: list[Any] = [g, vertex, *args] if on_tensors else [g, vertex.value, *vertex._values]
+        for version in vertex._versions or ():
+            if version.updated > -serial:
+                known[1:] = readable(known[1:], vertex)
+                break
         for arg, rule in zip(args, primitive.rules):  # noqa: B905 the rules of a variadic primitive do not end
             if rule is not None and isinstance(arg, Tensor) and (arg._wanted if between is None else arg in between):
                 g_arg, value = rule(*known, **settings) if settings else rule(*known), arg.value
                 if type(g_arg) is not kind or g_arg.shape != value.shape or g_arg.dtype is not value.dtype:
                     g_arg = _fitted(g_arg, value, primitive, on_tensors)
                 before = pending.get(arg)
-                pending[arg] = g_arg if before is None else before + g_arg
-                if before is None and arg.source is not None:
-                    heappush(youngest, (-arg.serial, arg))
+                if before is None:
+                    pending[arg] = g_arg
+                    if arg.source is not None:
+                        heappush(youngest, (-arg.serial, arg))
+                else:
+                    total = before + g_arg
+                    pending[arg] = total if type(total) is kind else np.asarray(total)  # of no axes it is a number
     if recorder is not None:
         recorder.pull(None)
     return found | pending  # what no vertex has taken up belongs to leaves
@@ -80,7 +81,7 @@ def _fitted(g: Array, value: NDArray[Any], primitive: Primitive[Any], on_tensors
     """
     if on_tensors and not isinstance(g, Tensor):
         raise GradientError(f"a rule of {primitive.__name__} takes the values out of Tensors: {g!r:.60}")
-    if type(g) is np.ndarray and g.dtype is value.dtype and g.shape[1:] == value.shape:
+    if type(g) is np.ndarray and g.dtype is value.dtype and g.shape[1:] == value.shape and value.ndim:
         return summed(g, 0, False)  # nearly always
     if isinstance(g, (int, float, np.generic)):
         g = np.asarray(g)
@@ -89,7 +90,7 @@ def _fitted(g: Array, value: NDArray[Any], primitive: Primitive[Any], on_tensors
         wanted = f"the cotangent of an argument of shape {value.shape}"
         raise GradientError(f"a rule of {primitive.__name__} has to give {wanted}; got {came}")
     if g.shape != value.shape:
-        g = ops.sum_to(g, shape=value.shape) if isinstance(g, Tensor) else ops.sum_to.forward(g, value.shape)
+        g = ops.sum_to(g, shape=value.shape)
     return g if g.dtype == value.dtype else ops.astype(g, dtype=value.dtype)
 
 

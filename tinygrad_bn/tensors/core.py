@@ -79,7 +79,10 @@ class Tensor(Visible, Methods):
     may change the gradient.
     """
 
-    __slots__ = ("__weakref__", "_grad", "_shown", "_wanted", "activation", "serial", "source", "value", "version")
+    __slots__ = (
+        *("__weakref__", "_grad", "_shown", "_values", "_versions", "_wanted"),
+        *("activation", "serial", "source", "value", "version"),
+    )
     __hash__ = object.__hash__
 
     value: NDArray[Any]
@@ -89,6 +92,8 @@ class Tensor(Visible, Methods):
     version: Version | None
     activation: Source | None
     _wanted: bool
+    _values: list[Any]  # of the arguments, and the versions of the variables among them: where there is a source
+    _versions: list[Version] | None
     _shown: Callable[[], Tensor | None]
 
     def __init__(self, value: NDArray[Any], requires_grad: bool = False) -> None:
@@ -106,12 +111,13 @@ class Tensor(Visible, Methods):
         """Apply `primitive` to arguments of which one is a Tensor, and remember how, where a gradient may want it."""
         values: list[Any] = []
         wanted = False
-        version = None
+        versions: list[Version] | None = None
         for arg in args:
             if isinstance(arg, Tensor):
                 values.append(arg.value)
                 wanted = wanted or arg._wanted
-                version = arg.version or version
+                if arg.version is not None:
+                    versions = [*(versions or ()), arg.version]
             elif (type(arg) is _ndarray and arg.dtype.kind in NUMBERS) or type(arg) in _PLAIN:
                 values.append(arg)
             elif isinstance(arg, (list, tuple, range)):
@@ -130,15 +136,19 @@ class Tensor(Visible, Methods):
         result.value = value if type(value) is _ndarray else primitive.as_array(value)
         result.serial = next_serial()
         result._grad = result.version = None
-        if version is not None:
+        if versions is not None:
             shown = result.value  # which is no variable's where it owns its memory and is none of the arguments
             if shown.base is not None or shown is values[0] or shown is values[-1] or len(values) > 2:
                 _share_version(result, args)
         result.activation = (primitive, args, params) if primitive.keeps_logits else None
         result._wanted = wanted = wanted and mode.gradients and primitive.differentiable
-        result.source = (primitive, args, params) if wanted or recorder is not None else None
-        if recorder is not None:
-            recorder.note(result)
+        if wanted or recorder is not None:
+            result.source = primitive, args, params
+            result._values, result._versions = values, versions
+            if recorder is not None:
+                recorder.note(result)
+        else:
+            result.source = None
         return result
 
     # What it is
