@@ -64,7 +64,7 @@ class Variable(Tensor):
             raise ShapeError(f"{name} expects values of shape {own.shape}; got {value.shape}")
         if value.dtype is not own.dtype and not np.can_cast(value.dtype, own.dtype, "same_kind"):
             raise DtypeError(f"{name} expects values that can be cast to {own.dtype}; got {value.dtype}")
-        places = True if where is True else _mask(where, own, name)
+        places = None if where is True else _mask(where, own, name)
         recorder = current().recorder
         if recorder is not None:
             given = data if isinstance(data, Tensor) else value
@@ -73,7 +73,11 @@ class Variable(Tensor):
                 data = ops.where(where, data, self)
             if not recorder.assigned(self, data, writer):
                 return
-        np.copyto(self.writing(writer), value, "same_kind", places)
+        memory = self.writing(writer)
+        if places is None:
+            memory[...] = value
+        else:
+            np.copyto(memory, value, "same_kind", places)
 
     def writing(self, writer: str) -> NDArray[Any]:
         """The memory of the values, which `writer` is about to change: all who remember them are told."""

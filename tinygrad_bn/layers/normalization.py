@@ -209,7 +209,9 @@ class BatchNormalization(_Normalization):
         if self.unbiased:
             n = x.size // variance.size
             new_variance = new_variance * (n / max(n - 1, 1))
-        finite = np.isfinite(new_variance).reshape(self._shape)  # it is not where the mean is not
+        finite: Any = np.isfinite(new_variance).reshape(self._shape)  # it is not where the mean is not
+        if isinstance(finite, np.ndarray) and np.count_nonzero(finite) == finite.size:
+            finite = True  # nearly always, and without a mask it is written faster
         share = constants.number(1 - self.momentum, mean.dtype)
         for average, old, new in ((self.moving_mean, mean, new_mean), (self.moving_variance, variance, new_variance)):
             average.assign(old + share * (new.reshape(self._shape) - old), type(self).__name__, where=finite)
