@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.errors import SettingError, ShapeError
+from tinygrad_bn.mode import epoch
 from tinygrad_bn.variables import Parameter, State
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
@@ -27,6 +28,17 @@ class Slots:
         self.owner, self.start = owner, start
         self.known: dict[Parameter, dict[str, State]] = {}
         self.waiting: dict[str, NDArray[Any]] = {}
+        self._asked: tuple[int, int] | None = None
+        self._ruled = False
+
+    @property
+    def ruled(self) -> bool:
+        """Whether a known parameter has a regularizer or a constraint; it is looked for once after each change."""
+        asked = epoch(), len(self.known)
+        if asked != self._asked:
+            self._ruled = any(p.regularizer is not None or p.constraint is not None for p in self.known)
+            self._asked = asked
+        return self._ruled
 
     def of(self, parameter: Parameter, wanted: Iterable[str]) -> list[State]:
         """The states of a known parameter, made when they are first wanted."""

@@ -55,9 +55,10 @@ class StepInPlace:
                 self._run(plan, gradients)
         else:
             self._run(plan, gradients)
-        for parameter in learned:
-            if parameter._constraint is not None:
-                parameter.assign(constrained(self.optimizer, parameter, parameter.value), self.optimizer._name)
+        if self.optimizer._slots.ruled:
+            for parameter in learned:
+                if parameter.constraint is not None:
+                    parameter.assign(constrained(self.optimizer, parameter, parameter.value), self.optimizer._name)
 
     def _run(self, plan: list[Update], gradients: Sequence[NDArray[Any]]) -> None:
         for update in plan:
