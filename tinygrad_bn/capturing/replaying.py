@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_ONE = np.ones((), np.int64)  # a number is converted anew in every call
+
+
 class Replay:
     """A flow that can be run again and again: `run(arrays)` gives the results.
 
@@ -86,7 +89,7 @@ class Replay:
                 announced(variables, writer)
         for counter in counters:
             counting(counter)
-        advances = [partial(np.add, counter, 1, counter) for counter in counters]
+        advances = [partial(np.add, counter, _ONE, counter) for counter in counters]
         if len(commits) == 1:
             _, steps, copies, _ = commits[0]
             row: list[Callable[[], object]] = [*steps, *copies, *advances]
