@@ -39,15 +39,14 @@ class _Along(Layer):
         self._axes = positions(self, "axis", axis, len(input_shape))
         self._others = tuple(a for a in range(len(input_shape)) if a not in self._axes)
         self._over = self._others[0] if len(self._others) == 1 else self._others  # one axis is read off faster
-        self._sample = tuple(input_shape[1:])
         self._lengths = tuple(input_shape[a] for a in self._axes)
         self._kept: tuple[Any, ...] = tuple(1 if a in self._others else length for a, length in enumerate(input_shape))
         self._shape: tuple[Any, ...] = self._lengths if len(self._axes) == 1 else self._kept
 
     def accept(self, x: Any) -> Any:
         x = super().accept(x)
-        shape = x.shape
-        if shape[1:] != self._sample and not self._fits(shape):
+        shape, known = x.shape, self.batch_shape
+        if (known is None or shape[1:] != known[1:]) and not self._fits(shape):
             raise self.misfit(x)
         return x
 

@@ -24,21 +24,25 @@ class Slots:
         waiting: values that were loaded for parameters yet to come, by names such as "3.velocity".
     """
 
+    _looked: tuple[tuple[int, int], bool] = (-1, 0), False  # when in this process for rules, and whether there were any
+
     def __init__(self, owner: str, start: Callable[[str], float]) -> None:
         self.owner, self.start = owner, start
         self.known: dict[Parameter, dict[str, State]] = {}
         self.waiting: dict[str, NDArray[Any]] = {}
-        self._asked: tuple[int, int] | None = None
-        self._ruled = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_looked"}
 
     @property
     def ruled(self) -> bool:
         """Whether a known parameter has a regularizer or a constraint; it is looked for once after each change."""
-        asked = epoch(), len(self.known)
-        if asked != self._asked:
-            self._ruled = any(p.regularizer is not None or p.constraint is not None for p in self.known)
-            self._asked = asked
-        return self._ruled
+        at, found = self._looked
+        now = epoch(), len(self.known)
+        if now != at:
+            found = any(p.regularizer is not None or p.constraint is not None for p in list(self.known))
+            self._looked = now, found
+        return found
 
     def of(self, parameter: Parameter, wanted: Iterable[str]) -> list[State]:
         """The states of a known parameter, made when they are first wanted."""
