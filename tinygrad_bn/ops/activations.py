@@ -17,7 +17,7 @@ from tinygrad_bn.ops.arithmetic import negative_part
 from tinygrad_bn.ops.constants import number, zeros_like
 from tinygrad_bn.ops.dtypes import floats
 from tinygrad_bn.ops.elementary import erf, exp, square, tanh
-from tinygrad_bn.ops.reductions import in_columns, sum, summed
+from tinygrad_bn.ops.reductions import in_columns, is_narrow, sum, summed
 from tinygrad_bn.primitives import Array, derived, primitive
 
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -238,7 +238,8 @@ def softmax(x: Array, /, axis: int = -1) -> Array:
     """exp(x) / sum(exp(x)) along `axis`, without overflow.  Reference: Bridle (1990)."""
     x = in_columns(floats(x), axis)
     scaled = np.exp(x - np.maximum.reduce(x, axis=axis, keepdims=True))
-    return scaled / summed(scaled, axis, True)
+    y = scaled / summed(scaled, axis, True)
+    return y.copy() if is_narrow(y.shape) else y  # in rows again, as others expect it
 
 
 softmax.defvjp(lambda g, y, x, *, axis: y * (g - sum(g * y, axis=axis, keepdims=True)))
