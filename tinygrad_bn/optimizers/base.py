@@ -292,7 +292,7 @@ class Optimizer(names.Answering):
 
     def _take(self, learned: Mapping[Parameter, Array], step: Callable[..., None]) -> None:
         """Take a step; it is undone where a constraint or a recorder fails after updates."""
-        constrained = self._slots.ruled and any(parameter.constraint is not None for parameter in learned)
+        constrained = [parameter for parameter in learned if parameter._constraint is not None]
         if constrained or current().recorder is not None:
             with undone_on_error():
                 self._carry_out(learned, step)
@@ -302,14 +302,14 @@ class Optimizer(names.Answering):
     def _carry_out(self, learned: Mapping[Parameter, Array], step: Callable[..., None]) -> None:
         """Clip, regularize, let `step` update, and count, unless the gradients are such that the step is skipped."""
         gradients: Any = list(learned.values())
-        if self.clipping is not None:
+        if self.clipping is None:
+            gradients = regularized(learned, gradients)
+        else:
             with undone_on_error():
                 gradients, good = self.clipping(learned, gradients)
                 if not guard(good):
                     return
                 gradients = regularized(learned, gradients)
-        elif self._slots.ruled:
-            gradients = regularized(learned, gradients)
         step(tuple(learned), gradients)
         count(self._numbers.counter)
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 def regularized(parameters: Collection[Parameter], gradients: Sequence[Array]) -> Sequence[Array]:
     """The gradients of these parameters, arrays or Tensors, with the derivatives of the penalties."""
+    penalized = [parameter for parameter in parameters if parameter._regularizer is not None]
+    if not penalized:
+        return gradients
     return [
         gradient if parameter.regularizer is None else _sum(gradient, slope(parameter))
         for parameter, gradient in zip(parameters, gradients, strict=True)

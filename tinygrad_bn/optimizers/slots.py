@@ -9,7 +9,6 @@ import numpy as np
 
 from tinygrad_bn import names
 from tinygrad_bn.errors import SettingError, ShapeError
-from tinygrad_bn.mode import epoch
 from tinygrad_bn.variables import Parameter, State
 
 if TYPE_CHECKING:  # numpy.typing costs more to import than all of ours
@@ -24,25 +23,10 @@ class Slots:
         waiting: values that were loaded for parameters yet to come, by names such as "3.velocity".
     """
 
-    _looked: tuple[tuple[int, int], bool] = (-1, 0), False  # when in this process for rules, and whether there were any
-
     def __init__(self, owner: str, start: Callable[[str], float]) -> None:
         self.owner, self.start = owner, start
         self.known: dict[Parameter, dict[str, State]] = {}
         self.waiting: dict[str, NDArray[Any]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_looked"}
-
-    @property
-    def ruled(self) -> bool:
-        """Whether a known parameter has a regularizer or a constraint; it is looked for once after each change."""
-        at, found = self._looked
-        now = epoch(), len(self.known)
-        if now != at:
-            found = any(p.regularizer is not None or p.constraint is not None for p in list(self.known))
-            self._looked = now, found
-        return found
 
     def of(self, parameter: Parameter, wanted: Iterable[str]) -> list[State]:
         """The states of a known parameter, made when they are first wanted."""

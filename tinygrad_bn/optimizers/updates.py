@@ -55,10 +55,9 @@ class StepInPlace:
                 self._run(plan, gradients)
         else:
             self._run(plan, gradients)
-        if self.optimizer._slots.ruled:
-            for parameter in learned:
-                if parameter.constraint is not None:
-                    parameter.assign(constrained(self.optimizer, parameter, parameter.value), self.optimizer._name)
+        for parameter in learned:
+            if parameter._constraint is not None:
+                parameter.assign(constrained(self.optimizer, parameter, parameter.value), self.optimizer._name)
 
     def _run(self, plan: list[Update], gradients: Sequence[NDArray[Any]]) -> None:
         for update in plan:
