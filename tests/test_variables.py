@@ -352,6 +352,17 @@ def test_an_update_directly_after_the_operation_is_noticed():
         y.backward(START)
 
 
+@pytest.mark.parametrize("late", [0, 1])
+def test_of_several_variables_only_those_are_refused_that_were_updated_since(late):
+    pair = [parameter(), parameter()]
+    pair[1 - late].assign(2 * START)  # before the forward pass: it is of no harm
+    y = (pair[0] * pair[1]).sum()
+    pair[late].assign(0.0)
+    np.testing.assert_array_equal(tg.gradients(y, pair[late]), 2 * START)
+    with pytest.raises(StaleGraphError, match="assign"):
+        tg.gradients(y, pair[1 - late])
+
+
 @pytest.mark.parametrize("trainable", [True, False])
 @pytest.mark.parametrize("build", HARMLESS.values(), ids=HARMLESS)
 def test_an_update_that_cannot_make_a_gradient_wrong_is_allowed(build, trainable):

@@ -145,7 +145,7 @@ def counting(counter: Any) -> None:
 def advance(counter: Any) -> None:
     """Add 1 to an array of no dimensions, now."""
     counting(counter)
-    counter[...] = counter.item() + 1  # a Python number: NumPy takes five times as long to add one in place
+    counter += 1
 
 
 def count(counter: Any) -> None:

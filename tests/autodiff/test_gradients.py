@@ -215,10 +215,30 @@ def test_gradients_of_several_outputs_are_added(x):
 def test_every_sum_of_cotangents_is_an_array(x):
     scalar = tg.tensor(2.0, requires_grad=True)
     assert tg.gradients([scalar, scalar], scalar) == 2
-    for result, g in ((scalar * scalar + scalar, 5), ((x * scalar).sum(), START.sum())):
+    vector = tg.tensor(START)
+    for result, g in ((scalar * scalar + scalar, 5), ((vector * scalar).sum(), START.sum())):
         scalar.grad = None
         result.backward()
         assert type(scalar._grad) is np.ndarray and scalar.grad == g
+
+
+class Marked(np.ndarray):
+    """A subclass of arrays."""
+
+
+def test_gradients_of_and_by_subclasses_of_arrays_are_plain_arrays():
+    @tg.primitive
+    def triple(x):
+        return 3 * x
+
+    triple.defvjp(lambda g, y, x: (3 * g).view(Marked))
+    plain, marked = tg.Parameter(START), tg.Tensor(START.view(Marked), requires_grad=True)
+    (triple(plain) + tg.exp(marked)).sum().backward()
+    for leaf in (plain, marked):
+        assert type(leaf.grad.value) is np.ndarray
+    marked.grad = None
+    marked.backward(tg.Tensor(START.view(Marked)))
+    assert type(marked.grad.value) is np.ndarray
 
 
 def test_weights_can_be_differentiated(x):

@@ -1464,3 +1464,17 @@ def test_what_numpy_cannot_do_in_a_later_call_is_told_with_the_operation_and_the
     with pytest.raises(error, match=said):
         step(x, np.array(wrong))
     np.testing.assert_array_equal(step(x, np.array(right)), first)
+
+
+@pytest.mark.parametrize("samples", [31, 32, 200])
+def test_what_stands_before_a_loss_of_few_classes_gets_the_same_bits(samples):
+    rng = np.random.default_rng(samples)
+    x, labels = rng.normal(size=(samples, 20)).astype(np.float32), rng.integers(0, 10, samples)
+    kernel, bias = (tg.Parameter(rng.normal(size=shape).astype(np.float32)) for shape in ((20, 10), (10,)))
+
+    def step(x, labels):
+        loss = tg.sparse_softmax_crossentropy(labels, tg.affine(x, kernel, bias)).mean()
+        return tg.gradients(loss, [kernel, bias])
+
+    for found, right in zip(capture(step)(x, labels), step(x, labels), strict=True):
+        assert found.numpy().tobytes() == right.numpy().tobytes()

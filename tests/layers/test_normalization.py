@@ -613,6 +613,13 @@ def test_wrong_calls_of_normalization(call, kind, message):
         call()
 
 
+def test_a_number_is_no_batch():
+    layer = layers.Normalization(axis=None, mean=1.0, variance=4.0)
+    layer(np.ones(3))
+    with pytest.raises(ShapeError, match=r"x of shape \(batch,\); got \(\)"):
+        layer(np.array(3.0))
+
+
 @pytest.mark.parametrize("data", [np.zeros((0, 7)), np.zeros(())])
 def test_data_that_adapt_refuses_do_not_settle_the_shape(data):
     layer = layers.Normalization()

@@ -79,3 +79,24 @@ def test_the_result_of_softmax_and_sigmoid_remembers_its_logits():
         with tg.no_grad():
             assert function(t).logits is t
     assert tg.tanh(t).logits is None
+
+
+@pytest.mark.parametrize("function", [tg.softmax, tg.log_softmax])
+@pytest.mark.parametrize("shape", [(31, 10), (32, 10), (4096, 16), (4097, 2), (32, 17), (40, 1)])
+def test_short_rows_give_what_each_gives_alone_and_the_result_lies_in_rows(function, shape):
+    x = RNG.normal(0, 3, shape).astype(np.float32)
+    together = function(x)
+    assert together.flags.c_contiguous
+    np.testing.assert_allclose(together[:5], [function(row) for row in x[:5]], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.float64])
+def test_the_losses_of_many_samples_are_those_of_each(dtype):
+    logits, labels = RNG.normal(0, 3, (64, 10)), np.arange(-1, 63).astype(dtype)  # most are no class
+    losses = tg.sparse_softmax_crossentropy(labels, logits)
+    g = tg.grad(lambda x: tg.sparse_softmax_crossentropy(labels, x).sum())(logits)
+    assert g.flags.c_contiguous
+    for label, row, loss, slope in zip(labels, logits, losses, g, strict=True):
+        alone = tg.value_and_grad(tg.sparse_softmax_crossentropy, 1)(label, row)
+        np.testing.assert_allclose(loss, alone[0], rtol=1e-14)
+        np.testing.assert_allclose(slope, alone[1], rtol=1e-13)

@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_bn as tg
 from tests.laws.parts import OPTIMIZERS
-from tinygrad_bn import mode, optimizers
+from tinygrad_bn import optimizers
 from tinygrad_bn.errors import AxisError, SettingError, ShapeError, StaleGraphError
 from tinygrad_bn.mode import frozen_state, using
 from tinygrad_bn.optimizers import SGD, Adagrad, Adam, AdamW, Nadam, RMSprop
@@ -674,21 +674,6 @@ def test_rules_set_between_two_steps_are_followed_by_the_second():
     second.constraint = tg.abs
     optimizer.step([first, second])
     assert (first.numpy()[0], second.numpy()[0]) == (-0.5, 0.5)
-
-
-def test_an_optimizer_from_another_process_follows_rules_set_in_this_one(monkeypatch):
-    (parameter,) = parameters(2.0)
-    optimizer = SGD(0.5)
-    optimizer.step([parameter])
-    kept, at = pickle.dumps((optimizer, parameter)), mode.epoch()
-    pickle.loads(kept)
-    monkeypatch.setattr(mode, "_changes", [2 * at - mode.epoch() - 1])
-    loaded, parameter = pickle.loads(kept)
-    parameter.constraint = tg.negative
-    assert mode.epoch() == at  # as it was there
-    parameter.grad = np.ones(3, np.float32)
-    loaded.step([parameter])
-    assert parameter.numpy()[0] == -1
 
 
 def only_one(values):

@@ -127,7 +127,7 @@ def _seed(output: Tensor, cotangent: Any, on_tensors: bool) -> Array:
     """The cotangent to start from, a Tensor or an array: as given, in the output's dtype, or 1 for a single element."""
     if cotangent is not None:
         given = fitting(cotangent, output, "a cotangent", "output")
-        return given if on_tensors else given.value
+        return given if on_tensors else np.asarray(given.value)
     value = output.value
     if value.size != 1:
         raise ShapeError(f"a derivative starts from one element; got shape {value.shape}: give a cotangent too")

@@ -33,7 +33,7 @@ class Overwritten(np.lib.mixins.NDArrayOperatorsMixin):
 
 
 def readable(known: Sequence[Any], vertex: Tensor) -> list[Any]:
-    """What rules are to be given of `vertex` and its arguments, where `known` would be if none were overwritten."""
+    """`known`, the result and the arguments of `vertex`, with an `Overwritten` for each that was written to since."""
     return [
         Overwritten(thing, vertex)
         if isinstance(thing, Tensor) and thing.version is not None and thing.version.updated > vertex.serial

@@ -51,9 +51,9 @@ def pullback(
             recorder.pull(vertex)
         primitive, args, settings = vertex.source  # type: ignore[misc]
         known: list[Any] = [g, vertex, *args] if on_tensors else [g, vertex.value, *vertex._values]
-        for version in vertex._versions or ():
+        for version in vertex._versions:
             if version.updated > -serial:
-                known[1:] = readable(known[1:], vertex)
+                known = [g, *readable(known[1:], vertex)]
                 break
         for arg, rule in zip(args, primitive.rules):  # noqa: B905 the rules of a variadic primitive do not end
             if rule is not None and isinstance(arg, Tensor) and (arg._wanted if between is None else arg in between):
@@ -83,7 +83,7 @@ def _fitted(g: Array, value: NDArray[Any], primitive: Primitive[Any], on_tensors
         raise GradientError(f"a rule of {primitive.__name__} takes the values out of Tensors: {g!r:.60}")
     if type(g) is np.ndarray and g.dtype is value.dtype and g.shape[1:] == value.shape and value.ndim:
         return summed(g, 0, False)  # nearly always
-    if isinstance(g, (int, float, np.generic)):
+    if isinstance(g, (int, float, np.generic, np.ndarray)):
         g = np.asarray(g)
     if not (isinstance(g, _ARRAYS) and g.dtype.kind in "fiub" and _is_repeated(value.shape, g.shape)):
         came = f"shape {g.shape} and dtype {g.dtype}" if isinstance(g, _ARRAYS) else f"{g!r:.60}"

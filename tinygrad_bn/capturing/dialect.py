@@ -35,7 +35,7 @@ def form(step: Step) -> Form | None:
         return (np.ndarray.dot, "{0}.dot({1}, {out})") if _is_product(step) else None
     if function == np.ndarray.astype and len(args) == 2 and not step.options:
         return np.copyto, "{f}({out}, {0}, 'unsafe')"
-    if function in (np.copy, np.ndarray.copy) and len(args) == 1:
+    if function in (np.copy, np.ndarray.copy) and not step.options:  # in the order of the place
         return np.copyto, "{f}({out}, {0})"
     return None
 

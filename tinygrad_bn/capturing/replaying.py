@@ -19,14 +19,12 @@ from tinygrad_bn.capturing.joining import Together, gathered, joined
 from tinygrad_bn.capturing.placing import Places
 from tinygrad_bn.capturing.sections import Sections
 from tinygrad_bn.mode import counting
+from tinygrad_bn.ops import constants
 from tinygrad_bn.variables import Variable
 from tinygrad_bn.variables import written as announced
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-_ONE = np.ones((), np.int64)  # a number is converted anew in every call
 
 
 class Replay:
@@ -89,7 +87,7 @@ class Replay:
                 announced(variables, writer)
         for counter in counters:
             counting(counter)
-        advances = [partial(np.add, counter, _ONE, counter) for counter in counters]
+        advances = [partial(np.add, counter, constants.number(1, counter.dtype), counter) for counter in counters]
         if len(commits) == 1:
             _, steps, copies, _ = commits[0]
             row: list[Callable[[], object]] = [*steps, *copies, *advances]

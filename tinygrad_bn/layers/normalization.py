@@ -46,13 +46,10 @@ class _Along(Layer):
     def accept(self, x: Any) -> Any:
         x = super().accept(x)
         shape, known = x.shape, self.batch_shape
-        if (known is None or shape[1:] != known[1:]) and not self._fits(shape):
+        alike = known is not None and shape and shape[1:] == known[1:]  # nearly always; else it may differ off the axes
+        if not alike and (len(shape) != len(self._kept) or tuple([shape[a] for a in self._axes]) != self._lengths):
             raise self.misfit(x)
         return x
-
-    def _fits(self, shape: Shape) -> bool:
-        """Whether it has the lengths along `axis`; the others may differ from those that the layer was built for."""
-        return len(shape) == len(self._kept) and tuple([shape[a] for a in self._axes]) == self._lengths
 
     def _spread(self, *vectors: Any) -> tuple[Any, ...]:
         """Parameters or states, or None, in a shape that broadcasts with x."""
@@ -208,12 +205,12 @@ class BatchNormalization(_Normalization):
         if self.unbiased:
             n = x.size // variance.size
             new_variance = new_variance * (n / max(n - 1, 1))
-        finite: Any = np.isfinite(new_variance).reshape(self._shape)  # it is not where the mean is not
-        if isinstance(finite, np.ndarray) and np.count_nonzero(finite) == finite.size:
-            finite = True  # nearly always, and without a mask it is written faster
+        where: Any = np.isfinite(new_variance).reshape(self._shape)  # it is not where the mean is not
+        if isinstance(where, np.ndarray) and np.count_nonzero(where) == where.size:
+            where = True  # nearly always, and it is written faster without a mask
         share = constants.number(1 - self.momentum, mean.dtype)
         for average, old, new in ((self.moving_mean, mean, new_mean), (self.moving_variance, variance, new_variance)):
-            average.assign(old + share * (new.reshape(self._shape) - old), type(self).__name__, where=finite)
+            average.assign(old + share * (new.reshape(self._shape) - old), type(self).__name__, where=where)
 
 
 class LayerNormalization(_Normalization):

@@ -53,6 +53,6 @@ def arange(n: int) -> Array:
 
 
 @lru_cache(maxsize=16)
-def column(n: int) -> Array:
-    """The same one below the other, of shape (n, 1)."""
-    return arange(n).reshape((n, 1))
+def arange_in_columns(n: int, rows: int) -> Array:
+    """The same in each of so many rows, which lie in memory column by column."""
+    return _fixed(np.asfortranarray(np.broadcast_to(arange(n), (rows, n))))

@@ -6,26 +6,25 @@ import numpy as np
 
 from tinygrad_bn import residuals
 from tinygrad_bn.domains import Case, integers, interval, real
-from tinygrad_bn.ops.activations import log_softmax, softplus
-from tinygrad_bn.ops.constants import arange, column, number
+from tinygrad_bn.ops.activations import log_probabilities, log_softmax, softplus
+from tinygrad_bn.ops.constants import arange, arange_in_columns, number
 from tinygrad_bn.ops.dtypes import floats
 from tinygrad_bn.ops.elementary import exp
-from tinygrad_bn.ops.reductions import is_narrow, spread, sum
+from tinygrad_bn.ops.reductions import has_short_rows, in_rows, spread, sum
 from tinygrad_bn.primitives import Array, derived, primitive
 
 
 def _is_label(labels: Array, log_p: Array) -> Array:
-    """Whether a class is the label: (..., 1) against (classes,); it lies in memory as log_p does."""
-    shape = log_p.shape
-    if is_narrow(shape):
-        return (labels == column(shape[1])).T
-    return labels.reshape((*labels.shape, 1)) == arange(shape[-1])
+    """Whether a class is the label: (..., 1) against (classes,)."""
+    n = log_p.shape[-1]
+    classes = arange_in_columns(n, log_p.shape[0]) if has_short_rows(log_p) else arange(n)
+    return labels.reshape((*labels.shape, 1)) == classes
 
 
 @primitive(
     label="cross-entropy",
     domain=(integers(0, 4), real),
-    cases=(Case((3,), (3, 4)), Case((6,), (6, 4)), Case((2, 3), (2, 3, 4)), Case((), (4,))),
+    cases=(Case((3,), (3, 4)), Case((32,), (32, 4)), Case((2, 3), (2, 3, 4)), Case((), (4,))),
     reference=lambda labels, logits: (
         -np.log(
             np.take_along_axis(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), labels[..., None], -1)[..., 0]
@@ -46,7 +45,7 @@ def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
         raise ValueError
     if labels.dtype.kind not in "iubf":
         raise TypeError
-    log_p = log_softmax.of(logits)
+    log_p = log_probabilities(logits, -1)
     is_label = _is_label(labels, log_p)
     chosen = np.maximum.reduce(np.where(is_label, log_p, number(-np.inf, log_p.dtype)), axis=-1)
     return residuals.keep(-chosen, log_p, is_label)
@@ -54,8 +53,10 @@ def sparse_softmax_crossentropy(labels: Array, logits: Array, /) -> Array:
 
 def _to_logits(g: Array, y: Array, labels: Array, logits: Array) -> Array:
     """The probabilities less the truth."""
-    log_p, is_label = residuals.kept(y) or (log_softmax.of(logits), _is_label(labels, logits))
-    return (exp.of(log_p) - is_label) * spread(g, logits, -1)
+    taken = residuals.kept(y)
+    log_p, is_label = taken or (log_softmax.of(logits), _is_label(labels, logits))
+    slope = (exp.of(log_p) - is_label) * spread(g, logits, -1)
+    return in_rows(slope) if taken else slope
 
 
 sparse_softmax_crossentropy.defvjp(None, _to_logits)

@@ -80,8 +80,17 @@ class Tensor(Visible, Methods):
     """
 
     __slots__ = (
-        *("__weakref__", "_grad", "_shown", "_values", "_versions", "_wanted"),
-        *("activation", "serial", "source", "value", "version"),
+        "__weakref__",
+        "_grad",
+        "_shown",
+        "_values",
+        "_versions",
+        "_wanted",
+        "activation",
+        "serial",
+        "source",
+        "value",
+        "version",
     )
     __hash__ = object.__hash__
 
@@ -92,8 +101,8 @@ class Tensor(Visible, Methods):
     version: Version | None
     activation: Source | None
     _wanted: bool
-    _values: list[Any]  # of the arguments, and the versions of the variables among them: where there is a source
-    _versions: list[Version] | None
+    _values: list[Any]  # of the arguments, where there is a source
+    _versions: tuple[Version, ...]  # of the variables among them
     _shown: Callable[[], Tensor | None]
 
     def __init__(self, value: NDArray[Any], requires_grad: bool = False) -> None:
@@ -111,13 +120,13 @@ class Tensor(Visible, Methods):
         """Apply `primitive` to arguments of which one is a Tensor, and remember how, where a gradient may want it."""
         values: list[Any] = []
         wanted = False
-        versions: list[Version] | None = None
+        versions: tuple[Version, ...] = ()
         for arg in args:
             if isinstance(arg, Tensor):
                 values.append(arg.value)
                 wanted = wanted or arg._wanted
                 if arg.version is not None:
-                    versions = [*(versions or ()), arg.version]
+                    versions = (*versions, arg.version)
             elif (type(arg) is _ndarray and arg.dtype.kind in NUMBERS) or type(arg) in _PLAIN:
                 values.append(arg)
             elif isinstance(arg, (list, tuple, range)):
@@ -136,7 +145,7 @@ class Tensor(Visible, Methods):
         result.value = value if type(value) is _ndarray else primitive.as_array(value)
         result.serial = next_serial()
         result._grad = result.version = None
-        if versions is not None:
+        if versions:
             shown = result.value  # which is no variable's where it owns its memory and is none of the arguments
             if shown.base is not None or shown is values[0] or shown is values[-1] or len(values) > 2:
                 _share_version(result, args)

@@ -255,3 +255,16 @@ def test_two_processes_that_compile_the_same_step_at_once_both_run_it(cache):
     said = [process.communicate(timeout=120) for process in processes]
     assert [out.split() for out, _ in said] == [[b"trained"]] * 2, said
     assert all(building._digest(path) == path.stem.split("-")[1] for path in libraries(cache))
+
+
+@pytest.mark.parametrize(
+    "function", [tg.softmax, tg.log_softmax, partial(tg.sparse_softmax_crossentropy, 1 + np.arange(32) % 3)]
+)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_short_rows_stay_native_however_they_lie(compiler, function, order):
+    x = np.random.default_rng(0).normal(size=(32, 5)).astype(np.float32)
+    step = capture(function, executor="native")
+    found = step(tg.tensor(np.asarray(x, order=order)))
+    (program,) = step.programs
+    assert not isinstance(program._runner, Replay)
+    np.testing.assert_allclose(found, function(x), rtol=1e-5, atol=1e-6)
