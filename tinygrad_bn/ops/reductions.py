@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from functools import lru_cache, partial
 from operator import methodcaller
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from tinygrad_bn.ops.constants import full_like, number, ones
 from tinygrad_bn.ops.dtypes import factors, floats
 from tinygrad_bn.ops.elementary import exp
 from tinygrad_bn.ops.shape import concatenate, copy, flip
-from tinygrad_bn.primitives import Array, derived, primitive
+from tinygrad_bn.primitives import Array, Traced, derived, primitive
 
 Axis = int | tuple[int, ...] | None
 
@@ -94,8 +94,7 @@ def summed(x: Array, axis: Axis, keepdims: bool) -> Array:
     Along a long one the product would round more than NumPy's sum does. A narrow matrix goes to a BLAS's kernels for
     few columns, and OpenBLAS's reported, of finite numbers, that one of them was invalid.
     """
-    single = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
-    found = _with_ones(x.shape, single, x.dtype, keepdims, type(x) is np.ndarray) if type(single) is int else None
+    found = _by_ones(x, axis, keepdims)
     return np.add.reduce(x, axis=axis, keepdims=keepdims) if found is None else found[0](x)
 
 
@@ -124,22 +123,31 @@ def in_rows(x: Array) -> Array:
 
 _NARROW = 9
 _LONG = 4096
+_Reduce: TypeAlias = Callable[[Array], Array]
+
+
+def _by_ones(x: Array, axis: Axis, keepdims: bool) -> tuple[_Reduce, _Reduce] | None:
+    """What takes sums and means over `axis`, of x and of arrays like it, by products; None where NumPy's are better."""
+    single = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
+    return _with_ones(x.shape, single, x.dtype, keepdims, type(x) is np.ndarray) if type(single) is int else None
 
 
 @lru_cache(maxsize=256)
 def _with_ones(
     shape: tuple[int, ...], axis: int, dtype: np.dtype[Any], keepdims: bool, of_array: bool
-) -> tuple[Callable[[Array], Array], Array] | None:
-    """What sums along `axis` by a product, and how many numbers each time; None where NumPy's sum is better."""
+) -> tuple[_Reduce, _Reduce] | None:
+    """What `_by_ones` gives, by the facts about x that it depends on."""
     if len(shape) != 2 or dtype.char not in "fd" or axis not in (0, 1, -1):
         return None
     length = shape[axis]
     if min(shape) < _NARROW or length > _LONG:
         return None
-    matrix = (1, length) if axis == 0 else (length, 1)
+    matrix, n = (1, length) if axis == 0 else (length, 1), number(length, dtype)
     weights = ones(matrix if keepdims else length, dtype)
-    of_columns = weights.dot if of_array else partial(np.dot, weights)  # a method is called faster
-    return of_columns if axis == 0 else methodcaller("dot", weights), number(length, dtype)
+    if axis != 0:
+        return methodcaller("dot", weights), lambda x: x.dot(weights) / n
+    total = weights.dot if of_array else partial(np.dot, weights)  # a method is called faster
+    return total, lambda x: total(x) / n
 
 
 _wide = (Case((9, 10), axis=0), Case((9, 10), axis=-1), Case((9, 10), axis=0, keepdims=True))
@@ -194,11 +202,9 @@ def spread_to(g: Array, x: Array) -> Array:
 @primitive(label="mean axis={axis}", cases=(*axis_cases, *_wide), expects=not_empty)
 def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """sum(x) / n over the n values along `axis`, which `keepdims` leaves behind with length 1."""
-    single = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
-    found = _with_ones(x.shape, single, x.dtype, keepdims, type(x) is np.ndarray) if type(single) is int else None
+    found = _by_ones(x, axis, keepdims)
     if found is not None:
-        total, n = found
-        return total(x) / n
+        return found[1](x)
     x = floats(x)
     if x.dtype.char == "e":  # float16, whose sums would soon be too large, or too coarse to grow
         sums = np.add.reduce(x, axis=axis, dtype=np.float32, keepdims=keepdims)
@@ -207,6 +213,14 @@ def mean(x: Array, /, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 mean.defvjp(lambda g, y, x, *, axis, keepdims: spread(g, x, axis) * full_like(x, 1 / count(x, axis)))
+
+
+def averaging(x: Array, axis: Axis) -> _Reduce:
+    """What takes means over `axis`, which stays behind with length 1, of x and of arrays like it: looked up once."""
+    if isinstance(x, Traced):
+        return partial(mean, axis=axis, keepdims=True)
+    found = _by_ones(x, axis, True)
+    return partial(mean.forward, axis=axis, keepdims=True) if found is None else found[1]
 
 
 def _extremum(g: Array, y: Array, x: Array, *, axis: Axis, keepdims: bool) -> Array:

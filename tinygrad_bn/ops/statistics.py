@@ -10,27 +10,28 @@ from tinygrad_bn.errors import SettingError
 from tinygrad_bn.ops.constants import number
 from tinygrad_bn.ops.dtypes import floats
 from tinygrad_bn.ops.elementary import abs, sqrt, square
-from tinygrad_bn.ops.reductions import Axis, along, axis_cases, count, left, max, mean, not_empty, spread, sum
-from tinygrad_bn.primitives import Array, Traced, derived, primitive
+from tinygrad_bn.ops.reductions import Axis, along, averaging, axis_cases, count, left, max, not_empty, spread, sum
+from tinygrad_bn.primitives import Array, derived, primitive
 
 _MANY = 1024
 """The mean of more values than this is taken once more, of what it leaves: a long sum in float32 loses digits."""
 
 
 def _mean(x: Array, axis: Axis) -> Array:
-    """The mean of x over `axis`, which stays behind with length 1, by the shortest way."""
-    return mean(x, axis, keepdims=True) if isinstance(x, Traced) else mean.forward(x, axis, True)
+    """The mean of x over `axis`, which stays behind with length 1."""
+    return averaging(x, axis)(x)
 
 
 def _moments(x: Array, axis: Axis) -> tuple[Array, Array, Array]:
     """The mean of x over `axis`, x less its mean, and the biased variance; of float16 in float32."""
     x = x.astype(np.float32) if x.dtype.char == "e" else x  # squares are soon too large for float16
-    middle = _mean(x, axis)
+    mean = averaging(x, axis)
+    middle = mean(x)
     centred = x - middle
     if x.size > _MANY * middle.size:
-        missed = _mean(centred, axis)
+        missed = mean(centred)
         middle, centred = middle + missed, centred - missed
-    return middle, centred, _mean(np.square(centred), axis)
+    return middle, centred, mean(np.square(centred))
 
 
 def _root(variance: Array, epsilon: float) -> Array:
@@ -197,7 +198,8 @@ def _(g: Array, y: Array, x: Array, *, axis: int | tuple[int, ...], epsilon: flo
     """Both statistics depend on x, so g loses its mean and its component along y."""
     taken = residuals.kept(y)
     scale = taken[2] if taken else deviation(x, axis=axis, epsilon=epsilon)
-    return (g - _mean(g, axis) - y * _mean(g * y, axis)) / scale
+    mean = averaging(g, axis)
+    return (g - mean(g) - y * mean(g * y)) / scale
 
 
 @primitive(
