@@ -50,7 +50,7 @@ def pullback(
         if recorder is not None:
             recorder.pull(vertex)
         primitive, args, settings = vertex.source  # type: ignore[misc]
-        known: list[Any] = [g, vertex, *args] if on_tensors else [g, vertex.value, *vertex._values]
+        known: list[Any] = [g, vertex, *args] if on_tensors else [g, vertex.value, *vertex._values]  # what rules get
         for version in vertex._versions:
             if version.updated > -serial:
                 known = [g, *readable(known[1:], vertex)]
