@@ -662,14 +662,11 @@ def test_rules_set_between_two_steps_are_followed_by_the_second():
     first, second = parameters(1.0, 1.0)
     optimizer = SGD(0.5)
     optimizer.step([first])
-    for name, rule, expected in (
-        ("constraint", tg.abs, 0.0),
-        ("constraint", tg.negative, 0.5),
-        ("constraint", None, 0.0),
-    ):
-        setattr(first, name, rule)
+    for constraint, expected in ((tg.abs, 0.0), (tg.negative, 0.5), (None, 0.0)):
+        first.constraint = constraint
         optimizer.step([first])
         assert first.numpy()[0] == expected
+    first.assign(1.0)  # where the penalty has a slope
     first.regularizer = tg.regularizers.L2(1.0)
     second.constraint = tg.abs
     optimizer.step([first, second])

@@ -98,29 +98,6 @@ def summed(x: Array, axis: Axis, keepdims: bool) -> Array:
     return np.add.reduce(x, axis=axis, keepdims=keepdims) if found is None else found[0](x)
 
 
-def has_short_rows(x: Array) -> bool:
-    """Whether x is a matrix with so many rows, and so short, that NumPy had better loop along its columns.
-
-    Not one so large that a copy takes much memory; nor one of float16, which NumPy adds up in float32 only where the
-    numbers lie together.
-    """
-    shape = x.shape
-    return len(shape) == 2 and shape[1] <= 16 and 32 <= shape[0] <= 4096 and x.dtype.char in "fd"
-
-
-def in_columns(x: Array, axis: int) -> Array:
-    """x; if `axis` is along short rows, a copy that lies in memory column by column, as what is computed of it will.
-
-    Of 10 classes and 1,000 samples NumPy then takes a third of the time for the softmax.
-    """
-    return x.copy("F") if axis in (1, -1) and has_short_rows(x) else x
-
-
-def in_rows(x: Array) -> Array:
-    """x; if it has short rows, and so may lie in columns, a copy that lies row by row, as one expects of an array."""
-    return x.copy() if has_short_rows(x) else x
-
-
 _NARROW = 9
 _LONG = 4096
 _Reduce: TypeAlias = Callable[[Array], Array]
@@ -142,12 +119,34 @@ def _with_ones(
     length = shape[axis]
     if min(shape) < _NARROW or length > _LONG:
         return None
-    matrix, n = (1, length) if axis == 0 else (length, 1), number(length, dtype)
-    weights = ones(matrix if keepdims else length, dtype)
-    if axis != 0:
-        return methodcaller("dot", weights), lambda x: x.dot(weights) / n
-    total = weights.dot if of_array else partial(np.dot, weights)  # a method is called faster
+    matrix = (1, length) if axis == 0 else (length, 1)
+    weights, n = ones(matrix if keepdims else length, dtype), number(length, dtype)
+    of_columns = weights.dot if of_array else partial(np.dot, weights)  # a method is called faster
+    total: _Reduce = of_columns if axis == 0 else methodcaller("dot", weights)
     return total, lambda x: total(x) / n
+
+
+def has_short_rows(x: Array) -> bool:
+    """Whether x is a matrix with so many rows, and so short, that NumPy had better loop along its columns.
+
+    Not one so large that a copy takes much memory; nor one of float16, which NumPy adds up in float32 only where the
+    numbers lie together.
+    """
+    shape = x.shape
+    return len(shape) == 2 and shape[1] <= 16 and 32 <= shape[0] <= 4096 and x.dtype.char in "fd"
+
+
+def in_columns(x: Array, axis: int) -> Array:
+    """x; if `axis` is along short rows, a copy that lies in memory column by column, as what is computed of it will.
+
+    Of 10 classes and 1,000 samples NumPy then takes a third of the time for the softmax.
+    """
+    return x.copy("F") if axis in (1, -1) and has_short_rows(x) else x
+
+
+def in_rows(x: Array) -> Array:
+    """x; if it has short rows, and so may lie in columns, a copy that lies row by row, as one expects of an array."""
+    return x.copy() if has_short_rows(x) else x
 
 
 _wide = (Case((9, 10), axis=0), Case((9, 10), axis=-1), Case((9, 10), axis=0, keepdims=True))
